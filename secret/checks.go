@@ -1,0 +1,256 @@
+package secret
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Check is one predicate of one rule, as it turned out for a request.
+type Check struct {
+	Rule    string // the id of the binding or deny
+	At      string // where it stands: file:line
+	Deny    bool   // the rule is a deny; it is listed only if it matched
+	Station Reason // which predicate
+	OK      bool
+	Want    string // what the rule asks for
+	Got     string // what the request has
+}
+
+// String words the check: "repo ok", or what was wanted and what was there.
+func (c Check) String() string {
+	switch {
+	case c.OK:
+		return string(c.Station) + " ok"
+	case c.Deny && c.Want == "":
+		return "deny matches"
+	case c.Deny:
+		return "deny: " + c.Want
+	}
+	return fmt.Sprintf("%s: wants %s, got %s", c.Station, given(c.Want), given(printable(c.Got)))
+}
+
+func given(s string) string {
+	if s == "" {
+		return "(nothing)"
+	}
+	return s
+}
+
+// printable shows a stranger's text as one harmless line.
+func printable(s string) string {
+	q := strconv.QuoteToASCII(s)
+	if q[1:len(q)-1] == s {
+		return s
+	}
+	return q
+}
+
+// Checks yields the predicates of every rule that came near: first the deny that decided, then each binding that names
+// the repository or gives the secret, the nearest to a grant first, each up to the predicate where it stopped. It is worked
+// out only when somebody ranges over it.
+func (d *Decision) Checks() iter.Seq[Check] {
+	return func(yield func(Check) bool) {
+		if d.policy == nil {
+			return
+		}
+		if d.DeniedBy != "" && !yield(d.denyCheck()) {
+			return
+		}
+		for _, c := range d.candidates() {
+			for _, check := range c.binding.checks(&d.request, c) {
+				if !yield(check) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (d *Decision) denyCheck() Check {
+	i := slices.IndexFunc(d.policy.denies, func(x deny) bool { return x.ID == d.DeniedBy })
+	rule := d.policy.denies[i]
+	return Check{Rule: rule.ID, At: rule.At, Deny: true, Station: ReasonDeny, Want: rule.Reason, Got: d.Ref.String()}
+}
+
+// candidate is a binding seen through the repository pattern that brought it furthest.
+type candidate struct {
+	binding *binding
+	repo    int32
+	ref     Ref
+	at      station
+}
+
+func (d *Decision) candidates() []candidate {
+	ref, alone, ok := asked(d.request.Path, d.request.Name)
+	if !ok || alone == "" && d.policy.vaults[ref.Vault] == nil {
+		return nil
+	}
+	var found []candidate
+	for i := range d.policy.bindings {
+		b := &d.policy.bindings[i]
+		target := ref
+		if alone != "" {
+			if target, ok = b.Names[alone]; !ok {
+				continue
+			}
+		}
+		best := candidate{binding: b, ref: target}
+		for repo := range b.Repos {
+			if s := b.station(&d.request, int32(repo), target); s >= best.at {
+				best.at, best.repo = s, int32(repo)
+			}
+		}
+		if best.at > atRepo || b.gives(target) && alone == "" {
+			found = append(found, best)
+		}
+	}
+	slices.SortFunc(found, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.at, a.at), cmp.Compare(a.binding.ID, b.binding.ID))
+	})
+	return found
+}
+
+// checks lists the predicates up to the one where the binding stopped.
+func (b *binding) checks(r *Request, c candidate) []Check {
+	var list []Check
+	for s := atRepo; s <= min(c.at, atActor); s++ {
+		want, got, relevant := b.describe(r, s, c)
+		if relevant || s == c.at {
+			list = append(list, Check{Rule: b.ID, At: b.At, Station: stationReasons[s], OK: s != c.at, Want: want, Got: got})
+		}
+	}
+	return list
+}
+
+// describe says what the binding wants at a station and what the request has; relevant is false where there is nothing
+// to say unless it failed.
+func (b *binding) describe(r *Request, s station, c candidate) (want, got string, relevant bool) {
+	condition := b.condition(r)
+	switch s {
+	case atRepo:
+		return join(b.Repos, func(p RepoPattern) string { return p.Slug.text }), r.Repo.Slug, true
+	case atUID:
+		return join(b.Repos, func(p RepoPattern) string { return p.UID }), r.Repo.UID, b.Repos[c.repo].UID != ""
+	case atPool:
+		pools := b.Pools
+		if pools == nil {
+			pools = []string{DefaultPool}
+		}
+		return strings.Join(pools, " or "), r.Pool, true
+	case atRead:
+		return b.reads(), c.ref.String(), true
+	case atEvent:
+		return b.events(), r.Build.Event, true
+	case atFork:
+		return "code of this repository", origin(r), r.Build.Event == string(PullRequest)
+	case atRef:
+		if r.Build.Event == string(PullRequest) {
+			return "into " + condition.refs(r), "into " + r.Build.Target, true
+		}
+		return condition.refs(r), r.Build.Ref, true
+	case atDeployTo:
+		return join(condition.DeployTo, Pattern.String), r.Build.DeployTo, condition.DeployTo != nil
+	case atCron:
+		return join(condition.Cron, Pattern.String), r.Build.Cron, condition.Cron != nil
+	}
+	actor := r.Build.Actor()
+	if actor == "" {
+		actor = "nobody"
+	}
+	return b.persons(), actor, b.actors.stated
+}
+
+// condition is the one for the request's event that came furthest.
+func (b *binding) condition(r *Request) *Condition {
+	best, at := &pushToDefault, atName
+	for i := range b.When {
+		if s := b.When[i].station(r); b.When[i].Event == BuildEvent(r.Build.Event) && s >= at {
+			best, at = &b.When[i], s
+		}
+	}
+	return best
+}
+
+func (b *binding) events() string {
+	if b.When == nil {
+		return string(Push)
+	}
+	return join(b.When, func(c Condition) string { return string(c.Event) })
+}
+
+func (b *binding) reads() string {
+	names := make([]string, 0, len(b.Names))
+	for name, ref := range b.Names {
+		names = append(names, name+" → "+ref.String())
+	}
+	slices.Sort(names)
+	return strings.Join(append(strings.Fields(joinWith(b.Read, ReadPattern.String, " ")), names...), " or ")
+}
+
+func (b *binding) persons() string {
+	switch {
+	case b.actors.any:
+		return "anybody"
+	case !b.actors.stated:
+		return "actors to be named"
+	}
+	return strings.Join(append(slices.Clone(b.actors.logins), members(b.actors.groups)...), " or ")
+}
+
+func members(groups []map[string]struct{}) []string {
+	var logins []string
+	for _, group := range groups {
+		for login := range group {
+			logins = append(logins, login)
+		}
+	}
+	slices.Sort(logins)
+	return logins
+}
+
+// refs says which branches or tags the condition takes.
+func (c *Condition) refs(r *Request) string {
+	branches, none := c.Branches, r.Repo.DefaultBranch
+	if c.Event == PullRequest {
+		branches = c.Into
+	}
+	if none == "" {
+		none = "the default branch"
+	}
+	var wants []string
+	switch {
+	case branches != nil:
+		wants = append(wants, join(branches, Pattern.String))
+	case c.Tags == nil:
+		wants = append(wants, none)
+	}
+	if c.Tags != nil {
+		wants = append(wants, "tag "+join(c.Tags, Pattern.String))
+	}
+	return strings.Join(wants, " or ")
+}
+
+// origin describes where a build's code comes from, as far as Drone's claims go.
+func origin(r *Request) string {
+	switch {
+	case r.Build.SourceRepo == "":
+		return fmt.Sprintf("%s from an unknown repository", r.Build.Ref)
+	case strings.HasPrefix(r.Build.Source, "refs/"):
+		return fmt.Sprintf("%s pushed as %s", r.Build.Ref, r.Build.Source)
+	}
+	return fmt.Sprintf("%s from %s", r.Build.Ref, r.Build.SourceRepo)
+}
+
+func join[T any](list []T, text func(T) string) string { return joinWith(list, text, " or ") }
+
+func joinWith[T any](list []T, text func(T) string, separator string) string {
+	texts := make([]string, len(list))
+	for i := range list {
+		texts[i] = text(list[i])
+	}
+	return strings.Join(texts, separator)
+}

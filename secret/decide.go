@@ -1,0 +1,320 @@
+package secret
+
+import "strings"
+
+// station is how far a binding came on a request's way. A later station is nearer to a grant.
+type station uint8
+
+const (
+	atName station = iota
+	atAmbiguous
+	atDeny
+	atRepo
+	atUID
+	atPool
+	atRead
+	atEvent
+	atFork
+	atRef
+	atDeployTo
+	atCron
+	atActor
+	granted
+)
+
+var stationReasons = [...]Reason{
+	ReasonName, ReasonAmbiguous, ReasonDeny, ReasonRepo, ReasonUID, ReasonPool, ReasonRead, ReasonEvent,
+	ReasonFork, ReasonRef, ReasonDeployTo, ReasonCron, ReasonActor,
+}
+
+// Decision is the answer of the policy to one request. The zero value denies.
+type Decision struct {
+	Grant    *Grant // nil: denied
+	Reason   Reason // of a denial: the station where the furthest binding stopped; empty with a Grant
+	Ref      Ref    // what was asked for, as far as it could be resolved
+	DeniedBy string // the id of the deny that matched
+
+	policy  *Policy
+	request Request
+}
+
+// Allowed tells whether there is a grant.
+func (d *Decision) Allowed() bool { return d.Grant != nil }
+
+// Decide is the one evaluator: what serves a build, explains a denial and checks an expectation all ask it. It depends on
+// nothing but the rules and the request, neither on the rules' order nor on time, and does not allocate on the way to a
+// denial.
+func (p *Policy) Decide(request Request) Decision {
+	d := Decision{Reason: ReasonName, policy: p, request: request}
+	ref, alone, ok := asked(request.Path, request.Name)
+	switch {
+	case !ok:
+	case alone != "":
+		p.decideName(&d, alone)
+	default:
+		p.decideRef(&d, ref)
+	}
+	return d
+}
+
+// decideRef answers a request that names its vault.
+func (p *Policy) decideRef(d *Decision, ref Ref) {
+	if p.vaults[ref.Vault] == nil {
+		return // equal to a name that means nothing: what is configured shows to nobody
+	}
+	d.Ref = ref
+	if d.DeniedBy = p.denied(&d.request, ref); d.DeniedBy != "" {
+		d.Reason = ReasonDeny
+		return
+	}
+	best, by := atRepo, ""
+	p.byRepo.each(d.request.Repo.Slug, func(e entry) {
+		b := &p.bindings[e.rule]
+		s := b.station(&d.request, e.repo, ref)
+		if s > best || s == best && s == granted && b.ID < by {
+			best, by = s, b.ID
+		}
+	})
+	d.conclude(best, ref, by)
+}
+
+// decideName answers a request for a name alone, which only the names of the repository's own bindings can resolve.
+//
+// Whether two bindings disagree is found out before any deny is asked, so that a deny never turns "ambiguous" into a grant.
+func (p *Policy) decideName(d *Decision, name string) {
+	best, by := atName, ""
+	var target Ref
+	p.byRepo.each(d.request.Repo.Slug, func(e entry) {
+		b := &p.bindings[e.rule]
+		ref, ok := b.Names[name]
+		if !ok || best == atAmbiguous {
+			return
+		}
+		s := b.station(&d.request, e.repo, ref)
+		switch {
+		case s == atRepo: // not this repository's
+		case s == granted && best == granted && ref != target:
+			best = atAmbiguous
+		case s == granted:
+			if best != granted || b.ID < by {
+				by = b.ID
+			}
+			best, target = granted, ref
+		case best == granted:
+		case p.denied(&d.request, ref) != "":
+			best = max(best, atDeny)
+		default:
+			best = max(best, s)
+		}
+	})
+	if best == granted {
+		if d.DeniedBy = p.denied(&d.request, target); d.DeniedBy != "" {
+			d.Ref, best = target, atDeny
+		}
+	}
+	d.conclude(best, target, by)
+}
+
+func (d *Decision) conclude(best station, ref Ref, by string) {
+	if best != granted {
+		d.Reason = stationReasons[best]
+		return
+	}
+	d.Grant, d.Ref, d.Reason = &Grant{ref, by}, ref, ""
+}
+
+// station tells where the binding stops, seen through one of its repository patterns.
+func (b *binding) station(r *Request, repo int32, ref Ref) station {
+	switch {
+	case !validSlug(r.Repo.Slug) || !b.Repos[repo].Slug.Match(r.Repo.Slug):
+		return atRepo
+	case r.Repo.UID == "" || b.Repos[repo].UID != "" && b.Repos[repo].UID != r.Repo.UID:
+		return atUID
+	case !b.pool(r.Pool):
+		return atPool
+	case !b.gives(ref):
+		return atRead
+	}
+	s := b.when(r)
+	if s == granted && !b.people(r) {
+		return atActor
+	}
+	return s
+}
+
+func (b *binding) pool(pool string) bool {
+	if b.Pools == nil {
+		return pool == DefaultPool
+	}
+	return contains(b.Pools, pool)
+}
+
+// gives tells whether the binding reads ref: by a pattern, or because one of its names leads exactly there.
+func (b *binding) gives(ref Ref) bool {
+	for i := range b.Read {
+		if b.Read[i].match(ref) {
+			return true
+		}
+	}
+	for _, target := range b.Names {
+		if target == ref {
+			return true
+		}
+	}
+	return false
+}
+
+// people tells whether the actor may. Without actors, only events that prove a commit pass.
+func (b *binding) people(r *Request) bool {
+	switch {
+	case b.actors.any:
+		return true
+	case b.actors.stated:
+		return b.actors.has(r.Build.Actor())
+	}
+	return !BuildEvent(r.Build.Event).ProvesPersonOnly()
+}
+
+// pushToDefault is what a binding without `when` means.
+var pushToDefault = Condition{Event: Push}
+
+// when tells where the binding's conditions stop: granted if one of them holds.
+func (b *binding) when(r *Request) station {
+	if b.When == nil {
+		return pushToDefault.station(r)
+	}
+	best := atEvent
+	for i := range b.When {
+		best = max(best, b.When[i].station(r))
+	}
+	return best
+}
+
+func (c *Condition) station(r *Request) station {
+	switch {
+	case r.Build.Event != string(c.Event):
+		return atEvent
+	case !c.fork(r):
+		return atFork
+	case !c.ref(r):
+		return atRef
+	case (c.Event == Promote || c.Event == Rollback) && !matchAny(c.DeployTo, r.Build.DeployTo):
+		return atDeployTo
+	case c.Event == Cron && !matchAny(c.Cron, r.Build.Cron):
+		return atCron
+	}
+	return granted
+}
+
+// fork tells whether the code's origin is acceptable: a fork's code needs `pull_request: {from: any}`.
+func (c *Condition) fork(r *Request) bool {
+	if c.Event != PullRequest {
+		return !r.Build.forkLike(r.Repo.Slug)
+	}
+	return c.From == FromAny || c.From == FromSameRepo && r.Build.sameRepoPull(r.Repo.Slug)
+}
+
+// ref tells whether branch or tag match. It looks at build.ref; only `into` looks at the target.
+func (c *Condition) ref(r *Request) bool {
+	if c.Event == PullRequest {
+		return branchMatches(c.Into, r.Build.Target, r.Repo.DefaultBranch)
+	}
+	if tag, ok := strings.CutPrefix(r.Build.Ref, "refs/tags/"); ok {
+		return matchAny(c.Tags, tag)
+	}
+	branch, ok := strings.CutPrefix(r.Build.Ref, "refs/heads/")
+	if !ok || c.Event == Tag || c.Branches == nil && c.Tags != nil {
+		return false
+	}
+	return branchMatches(c.Branches, branch, r.Repo.DefaultBranch)
+}
+
+func branchMatches(patterns []Pattern, branch, byDefault string) bool {
+	if patterns == nil {
+		return branch != "" && branch == byDefault
+	}
+	return matchAny(patterns, branch)
+}
+
+// denied returns the id of the deny that withholds ref from the request, the first by name if several do, or "".
+func (p *Policy) denied(r *Request, ref Ref) (id string) {
+	if len(p.denies) == 0 {
+		return ""
+	}
+	doors := p.vaults[ref.Vault].doors
+	p.denyRepo.each(r.Repo.Slug, func(e entry) {
+		d := &p.denies[e.rule]
+		if (id == "" || d.ID < id) && d.matches(r, e.repo, doors, ref.Name) {
+			id = d.ID
+		}
+	})
+	return id
+}
+
+func (d *deny) matches(r *Request, repo int32, doors []string, name string) bool {
+	if repo >= 0 {
+		want := &d.Repos[repo]
+		if !want.Slug.Match(r.Repo.Slug) || want.UID != "" && want.UID != r.Repo.UID {
+			return false
+		}
+	}
+	return d.withholds(doors, name) &&
+		(d.Pools == nil || contains(d.Pools, r.Pool)) &&
+		(!d.actors.stated || d.actors.any || d.actors.has(r.Build.Actor())) &&
+		d.when(r)
+}
+
+// withholds tells whether the deny is about the secret, under any alias of its vault.
+func (d *deny) withholds(doors []string, name string) bool {
+	if d.Read == nil {
+		return true
+	}
+	for i := range d.Read {
+		for _, alias := range doors {
+			if d.Read[i].covers(alias, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d *deny) when(r *Request) bool {
+	if d.When == nil {
+		return true
+	}
+	for i := range d.When {
+		if d.When[i].holds(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// holds reads the condition as a deny means it: what was not stated means everything.
+func (c *Condition) holds(r *Request) bool {
+	if r.Build.Event != string(c.Event) ||
+		c.From == FromSameRepo && !r.Build.sameRepoPull(r.Repo.Slug) ||
+		c.Into != nil && !matchAny(c.Into, r.Build.Target) ||
+		c.DeployTo != nil && !matchAny(c.DeployTo, r.Build.DeployTo) ||
+		c.Cron != nil && !matchAny(c.Cron, r.Build.Cron) {
+		return false
+	}
+	if c.Branches == nil && c.Tags == nil {
+		return true
+	}
+	if tag, ok := strings.CutPrefix(r.Build.Ref, "refs/tags/"); ok {
+		return matchAny(c.Tags, tag)
+	}
+	branch, ok := strings.CutPrefix(r.Build.Ref, "refs/heads/")
+	return ok && matchAny(c.Branches, branch)
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,209 @@
+package secret
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Policy is a compiled, immutable set of rules. The zero Policy denies everything.
+type Policy struct {
+	vaults   map[string]*vault
+	bindings []binding
+	denies   []deny
+	byRepo   index // of bindings
+	denyRepo index // of denies
+}
+
+// vault is what Decide and Admit need to know of an alias.
+type vault struct {
+	Vault
+	doors []string // every alias of the same host, this one included
+}
+
+type binding struct {
+	*Binding
+	actors people
+}
+
+type deny struct {
+	*Deny
+	actors people
+}
+
+// people is a compiled Actors: groups are shared between rules, logins are in lower case.
+type people struct {
+	stated, any bool
+	logins      []string
+	groups      []map[string]struct{}
+}
+
+// NewPolicy compiles rules. The errors are those that would make the rules mean something else than they say; a reader of
+// configuration files finds them earlier, with their place.
+func NewPolicy(rules Rules) (*Policy, error) {
+	p := &Policy{vaults: make(map[string]*vault, len(rules.Vaults))}
+	doors := map[string][]string{}
+	for _, v := range rules.Vaults {
+		if p.vaults[v.Alias] != nil {
+			return nil, fmt.Errorf("vault %q is there twice", v.Alias)
+		}
+		p.vaults[v.Alias] = &vault{Vault: v}
+		doors[fold(v.Host)] = append(doors[fold(v.Host)], v.Alias)
+	}
+	for _, v := range p.vaults {
+		v.doors = doors[fold(v.Host)]
+	}
+	groups := make(map[string]map[string]struct{}, len(rules.Groups))
+	for name, logins := range rules.Groups {
+		groups[fold(name)] = set(logins)
+	}
+	ids := map[string]bool{}
+	for i := range rules.Bindings {
+		b := &rules.Bindings[i]
+		if err := p.add(b, ids); err != nil {
+			return nil, err
+		}
+		p.bindings = append(p.bindings, binding{b, compilePeople(b.Actors, groups)})
+	}
+	for i := range rules.Denies {
+		d := &rules.Denies[i]
+		if err := unique(ids, d.ID); err != nil {
+			return nil, err
+		}
+		p.denies = append(p.denies, deny{d, compilePeople(d.Actors, groups)})
+		p.denyRepo.add(i, d.Repos)
+	}
+	p.byRepo.seal()
+	p.denyRepo.seal()
+	return p, nil
+}
+
+func (p *Policy) add(b *Binding, ids map[string]bool) error {
+	if err := unique(ids, b.ID); err != nil {
+		return err
+	}
+	for _, read := range b.Read {
+		if p.vaults[read.vault] == nil {
+			return fmt.Errorf("binding %q reads from the unknown vault %q", b.ID, read.vault)
+		}
+	}
+	for name, ref := range b.Names {
+		if p.vaults[ref.Vault] == nil {
+			return fmt.Errorf("binding %q maps %q to the unknown vault %q", b.ID, name, ref.Vault)
+		}
+	}
+	if b.Repos != nil { // without a repository it matches none
+		p.byRepo.add(len(p.bindings), b.Repos)
+	}
+	return nil
+}
+
+func unique(ids map[string]bool, id string) error {
+	if id == "" || ids[id] {
+		return fmt.Errorf("the id %q is empty or there twice", id)
+	}
+	ids[id] = true
+	return nil
+}
+
+func set(logins []string) map[string]struct{} {
+	m := make(map[string]struct{}, len(logins))
+	for _, login := range logins {
+		m[fold(login)] = struct{}{}
+	}
+	return m
+}
+
+func compilePeople(a Actors, groups map[string]map[string]struct{}) people {
+	c := people{stated: a.stated(), any: a.Any}
+	for _, name := range a.Names {
+		if group, ok := groups[fold(name)]; ok {
+			c.groups = append(c.groups, group)
+		} else {
+			c.logins = append(c.logins, fold(name))
+		}
+	}
+	return c
+}
+
+// has tells whether the actor is one of them. Nobody ("") never is.
+func (c *people) has(actor string) bool {
+	if actor == "" {
+		return false
+	}
+	for _, login := range c.logins {
+		if equalFold(login, actor) {
+			return true
+		}
+	}
+	var buf [64]byte
+	folded := appendFold(buf[:0], actor)
+	for _, group := range c.groups {
+		if _, ok := group[string(folded)]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// index finds the rules for a repository without looking at the others: literal slugs by themselves, patterns by what
+// stands before their first "*". A look-up costs one map access for each distinct length of such a prefix.
+type index struct {
+	exact   map[string][]entry
+	prefix  map[string][]entry
+	lengths []int // of the prefixes, ascending, distinct
+}
+
+// entry is one repository pattern of one rule; repo is -1 where the rule names no repository and means all.
+type entry struct{ rule, repo int32 }
+
+func (x *index) add(rule int, repos []RepoPattern) {
+	if x.exact == nil {
+		x.exact, x.prefix = map[string][]entry{}, map[string][]entry{}
+	}
+	if repos == nil {
+		x.prefix[""] = append(x.prefix[""], entry{int32(rule), -1})
+	}
+	for i, repo := range repos {
+		e, text := entry{int32(rule), int32(i)}, fold(repo.Slug.text)
+		if repo.Slug.literal {
+			x.exact[text] = append(x.exact[text], e)
+			continue
+		}
+		head := text[:strings.IndexByte(text, '*')]
+		x.prefix[head] = append(x.prefix[head], e)
+	}
+}
+
+func (x *index) seal() {
+	for head := range x.prefix {
+		x.lengths = append(x.lengths, len(head))
+	}
+	slices.Sort(x.lengths)
+	x.lengths = slices.Compact(x.lengths)
+}
+
+// each calls yield for every pattern that may match the slug; a pattern with a "*" is still to be matched.
+func (x *index) each(slug string, yield func(entry)) {
+	var buf [256]byte
+	folded := appendFold(buf[:0], slug)
+	for _, e := range x.exact[string(folded)] {
+		yield(e)
+	}
+	for _, n := range x.lengths {
+		if n > len(folded) {
+			return
+		}
+		for _, e := range x.prefix[string(folded[:n])] {
+			yield(e)
+		}
+	}
+}
+
+// appendFold appends s in ASCII lower case.
+func appendFold(dst []byte, s string) []byte {
+	for i := range len(s) {
+		dst = append(dst, lower(s[i]))
+	}
+	return dst
+}

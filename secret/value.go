@@ -1,0 +1,59 @@
+package secret
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+const redacted = "[redacted]"
+
+// Value holds a secret's bytes. It prints, formats, logs and marshals as "[redacted]"; Reveal is the one exit.
+type Value struct{ bytes []byte }
+
+// NewValue takes ownership of b.
+func NewValue(b []byte) Value { return Value{b} }
+
+// Reveal returns the bytes themselves, not a copy: the caller must not change or keep them beyond the answer.
+func (v Value) Reveal() []byte { return v.bytes }
+
+// Len is the value's length in bytes.
+func (v Value) Len() int { return len(v.bytes) }
+
+// Clear overwrites the bytes. Whoever owns the value calls it once nobody reads it any more.
+func (v Value) Clear() { clear(v.bytes) }
+
+// String returns "[redacted]".
+func (Value) String() string { return redacted }
+
+// GoString returns "[redacted]".
+func (Value) GoString() string { return redacted }
+
+// Format prints "[redacted]" for every verb, %x and %d included.
+func (Value) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// MarshalText returns "[redacted]"; it serves JSON, YAML and XML alike.
+func (Value) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue returns "[redacted]".
+func (Value) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Fetched is what a source gave for a Ref: the value and what the source says of it. A zero time means "not stated".
+type Fetched struct {
+	Value     Value
+	Version   string // the source's version, never empty for Key Vault
+	Identity  string // the identity's name in the configuration that read it
+	How       string // one of the How constants
+	Created   time.Time
+	NotBefore time.Time
+	Expires   time.Time
+	Enabled   bool
+}
+
+// How a value came, for the record.
+const (
+	HowFetched = "fetched" // read for this request
+	HowBuild   = "build"   // read for this build less than a minute ago
+	HowJoined  = "joined"  // read by a request that was under way
+	HowStale   = "stale"   // the last value, while Key Vault can't answer
+)
