@@ -1,0 +1,204 @@
+package drone
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Call is one of Drone's extension calls: the media type that its requests carry in their signed Accept, and who answers.
+// Adding a call to an Endpoint is all it takes to serve it.
+type Call struct {
+	accept string
+	// answer reads the proven body and returns the bytes of a 200, or an *secret.Error. It puts exactly one event on
+	// record, unless the body is malformed: then it returns an Invalid error and the endpoint does.
+	answer func(ctx context.Context, caller secret.Caller, body []byte) ([]byte, error)
+}
+
+// Endpoint serves every call at one address, told apart by the signed Accept.
+type Endpoint struct {
+	guard   *Guard
+	record  secret.Recorder
+	calls   map[string]Call
+	budget  time.Duration
+	encrypt bool
+	config  string
+}
+
+// EndpointOptions say how an Endpoint answers.
+type EndpointOptions struct {
+	Guard    *Guard
+	Recorder secret.Recorder
+	Budget   time.Duration // for the whole answer, the reading of the body included
+	Plain    bool          // answer in clear; the default is to encrypt every 200 under the key that verified its request
+	Config   string        // SHA-256 of the configuration in force, for the record
+}
+
+// NewEndpoint makes the handler for the calls.
+func NewEndpoint(o EndpointOptions, calls ...Call) *Endpoint {
+	e := &Endpoint{guard: o.Guard, record: o.Recorder, calls: map[string]Call{}, budget: o.Budget, encrypt: !o.Plain, config: o.Config}
+	for _, c := range calls {
+		e.calls[c.accept] = c
+	}
+	return e
+}
+
+// ServeHTTP proves, answers and writes. Every request gets an id that stands in its answer, its log line and its record.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := exchange{Endpoint: e, w: w, r: r}
+	x.caller.ID, x.caller.Remote = newID(), host(r.RemoteAddr)
+	w.Header().Set("X-Request-Id", x.caller.ID)
+	ctx, cancel := context.WithTimeout(r.Context(), e.budget)
+	defer cancel()
+	data, err := x.run(ctx)
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	x.release(data)
+	clear(data)
+}
+
+// exchange is one request on its way.
+type exchange struct {
+	*Endpoint
+	w      http.ResponseWriter
+	r      *http.Request
+	caller secret.Caller
+	proof  proof
+}
+
+// run returns the bytes of a 200. Whatever it refuses is on record when it returns.
+func (x *exchange) run(ctx context.Context) ([]byte, error) {
+	if failure := x.addressed(); failure != nil {
+		return nil, failure
+	}
+	call, failure := x.proveHead()
+	media := x.media()
+	switch {
+	case failure != nil:
+		x.note(ctx, secret.EventUnproven, secret.Refused, failure.Reason)
+		if media != nil { // says nothing that a stranger doesn't know, and helps who set a proxy up wrongly
+			return nil, media
+		}
+		return nil, failure
+	case media != nil:
+		return nil, x.malformed(ctx, media)
+	}
+	body, err := x.body()
+	if err != nil {
+		return nil, x.malformed(ctx, err)
+	}
+	defer clear(body) // it carries repo.secret
+	if sha256.Sum256(body) != x.proof.digest {
+		x.note(ctx, secret.EventUnproven, secret.Refused, secret.ReasonDigest)
+		return nil, unproven(secret.ReasonDigest, "the body is not what was signed")
+	}
+	var absurd bool
+	if x.caller.Repeat, absurd = x.guard.repeats.count(x.proof.mac); absurd {
+		return nil, x.failed(ctx, secret.Fail(secret.Busy, secret.ReasonBusy, "the same request too many times"))
+	}
+	data, err := call.answer(ctx, x.caller, body)
+	if _, invalid := errors.AsType[*invalid](err); invalid {
+		return nil, x.malformed(ctx, err)
+	}
+	return data, err
+}
+
+// addressed refuses what is not for this endpoint at all, before anything is proven or counted.
+func (x *exchange) addressed() error {
+	switch {
+	case x.r.URL.Path != "/":
+		return secret.Fail(secret.NotFound, secret.ReasonMalformed, "no such path")
+	case x.r.Method != http.MethodPost:
+		x.w.Header().Set("Allow", http.MethodPost)
+		return status(http.StatusMethodNotAllowed, "only POST is served here")
+	}
+	return nil
+}
+
+// proveHead verifies the head and finds the call that its signed Accept names: a signature made for another kind of
+// extension under the same key is no proof for this one.
+func (x *exchange) proveHead() (call Call, failure *secret.Error) {
+	x.proof, x.caller.Skew, failure = x.guard.head(x.r)
+	if k := x.proof.key; k != nil {
+		x.caller.Pool, x.caller.Key = k.pool, k.id
+	}
+	if failure != nil {
+		return Call{}, failure
+	}
+	x.caller.Skew = 0
+	call, ok := x.calls[x.proof.accept]
+	if !ok {
+		return Call{}, unproven(secret.ReasonAccept, "no call of that Accept is served")
+	}
+	return call, nil
+}
+
+// media refuses a body that is not plain JSON. Content-Encoding is not signed, so nothing compressed is ever unpacked.
+func (x *exchange) media() error {
+	t, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || t != "application/json" || len(x.r.Header["Content-Encoding"]) > 0 {
+		return status(http.StatusUnsupportedMediaType, "a request is application/json, not compressed")
+	}
+	return nil
+}
+
+// body reads the whole body, which must say its length and keep to it.
+func (x *exchange) body() ([]byte, error) {
+	switch n := x.r.ContentLength; {
+	case n < 0:
+		return nil, status(http.StatusLengthRequired, "a request says its Content-Length")
+	case n > x.guard.maxBody:
+		return nil, status(http.StatusRequestEntityTooLarge, "the request is too large")
+	default:
+		body := make([]byte, n)
+		if _, err := io.ReadFull(x.r.Body, body); err != nil {
+			return nil, status(http.StatusBadRequest, "the body ended early or came too slowly")
+		}
+		return body, nil
+	}
+}
+
+// malformed puts a proven request on record that could not be read, and returns err.
+func (x *exchange) malformed(ctx context.Context, err error) error {
+	if failure := x.note(ctx, secret.EventSecret, secret.Failed, secret.ReasonMalformed); failure != nil {
+		return failure
+	}
+	return err
+}
+
+func (x *exchange) failed(ctx context.Context, e *secret.Error) error {
+	if failure := x.note(ctx, secret.EventSecret, secret.Failed, e.Reason); failure != nil {
+		return failure
+	}
+	return e
+}
+
+func (x *exchange) note(ctx context.Context, kind secret.EventKind, outcome secret.Outcome, reason secret.Reason) error {
+	event := secret.Event{Kind: kind, Outcome: outcome, Reason: reason, Caller: x.caller, Config: x.config}
+	return x.record.Record(context.WithoutCancel(ctx), event)
+}
+
+// newID is a request id: 64 random bits, enough to tell requests apart and no secret.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+func host(remote string) string {
+	if h, _, err := net.SplitHostPort(remote); err == nil {
+		return h
+	}
+	return remote
+}

@@ -1,0 +1,165 @@
+// Package drone is Drone's wire: it proves that a request comes from a runner of ours, reads it so that it can mean one
+// thing only, hands it to whoever answers that call, and writes the answer as runners expect it.
+//
+// What it trusts: the shared keys of its pools, and its clock. What it does not trust: everything else, until the whole
+// body is proven to be what a holder of a key signed just now. drone-go's own handler verifies the HMAC and nothing more
+// (neither digest nor date, whichever headers the sender chose), so the guard is ours.
+package drone
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// MinKey is the shortest shared key, in bytes: a runner decrypts answers under the key's first 32, and a shorter one
+// can be guessed from one captured request.
+const MinKey = 32
+
+// Key is one shared key of a pool of runners. Several keys of one pool are active at once while it rotates.
+type Key struct {
+	Pool, ID string
+	Secret   []byte
+}
+
+// Options say how strict a Guard is.
+type Options struct {
+	Keys    []Key
+	Skew    time.Duration    // how far a Date may lie from now, either way
+	MaxBody int64            // bytes
+	Repeats int              // equal requests within the window before they are refused
+	Now     func() time.Time // the clock
+}
+
+// Guard decides whether a request comes from a runner that holds a key. It is safe for concurrent use.
+type Guard struct {
+	keys    []key
+	skew    time.Duration
+	maxBody int64
+	now     func() time.Time
+	repeats *repeats
+}
+
+// NewGuard refuses a key that is too short, and one that stands in two pools or twice in one: a request could then be of
+// either. The errors name keys by pool and id.
+func NewGuard(o Options) (*Guard, error) {
+	if len(o.Keys) == 0 {
+		return nil, errors.New("no runner can prove itself: there is no key; set pools in the configuration, or DRONE_SECRET")
+	}
+	g := &Guard{skew: o.Skew, maxBody: o.MaxBody, now: o.Now, repeats: newRepeats(2*o.Skew, o.Repeats, o.Now)}
+	seen := map[string]Key{}
+	for _, k := range o.Keys {
+		if len(k.Secret) < MinKey {
+			return nil, fmt.Errorf("the key %q of pool %q has %d bytes, at least %d are needed: make one with `openssl rand -hex 32`",
+				k.ID, k.Pool, len(k.Secret), MinKey)
+		}
+		if other, ok := seen[string(k.Secret)]; ok {
+			return nil, fmt.Errorf("the key %q of pool %q is also the key %q of pool %q: pools are told apart by their keys, so give each its own",
+				k.ID, k.Pool, other.ID, other.Pool)
+		}
+		seen[string(k.Secret)] = k
+		g.keys = append(g.keys, newKey(k))
+	}
+	return g, nil
+}
+
+// signedHeaders are the five that every drone-go since 1.4.1 signs, and no request is believed without.
+var signedHeaders = [...]string{"accept", "accept-encoding", "content-type", "date", "digest"}
+
+// proof is what a request's head established. The body is proven only once its digest is compared.
+type proof struct {
+	key    *key
+	accept string
+	digest [sha256.Size]byte
+	mac    [sha256.Size]byte
+}
+
+// head proves a request's head, in the order of PROTOCOL: the form of what was signed, the MAC, the date. It reads
+// nothing of the body. skew is the Date's distance from now where that is what was wrong.
+func (g *Guard) head(r *http.Request) (p proof, skew time.Duration, failure *secret.Error) {
+	s, failure := readSignature(r.Header)
+	if failure != nil {
+		return proof{}, 0, failure
+	}
+	copy(p.mac[:], s.mac)
+	date, failure := single(r.Header, "Date", secret.ReasonDate)
+	if failure != nil {
+		return proof{}, 0, failure
+	}
+	digest, failure := single(r.Header, "Digest", secret.ReasonDigest)
+	if failure != nil {
+		return proof{}, 0, failure
+	}
+	if p.accept, failure = single(r.Header, "Accept", secret.ReasonAccept); failure != nil {
+		return proof{}, 0, failure
+	}
+	text, failure := s.signed(r)
+	if failure != nil {
+		return proof{}, 0, failure
+	}
+	if p.key = g.verify(text, s.mac); p.key == nil {
+		return proof{}, 0, unproven(secret.ReasonKey, "no active key of any pool made this signature")
+	}
+	at, err := time.Parse(http.TimeFormat, date)
+	if err != nil {
+		return p, 0, unproven(secret.ReasonDate, "the Date is not in HTTP's format")
+	}
+	if skew = at.Sub(g.now()); skew.Abs() > g.skew {
+		return p, skew, unproven(secret.ReasonDate, fmt.Sprintf("the Date is %s off: look at the clocks", skew.Round(time.Second)))
+	}
+	if p.digest, failure = readDigest(digest); failure != nil {
+		return p, 0, failure
+	}
+	return p, 0, nil
+}
+
+// verify finds the key that made the MAC. Every key is tried, each compared in constant time.
+func (g *Guard) verify(text, mac []byte) (found *key) {
+	var sum [sha256.Size]byte
+	for i := range g.keys {
+		if hmac.Equal(g.keys[i].mac(sum[:0], text), mac) {
+			found = &g.keys[i]
+		}
+	}
+	return found
+}
+
+// readDigest reads `SHA-256=<base64>` (RFC 3230), the only form that drone-go sends.
+func readDigest(header string) (sum [sha256.Size]byte, failure *secret.Error) {
+	algorithm, encoded, _ := strings.Cut(header, "=")
+	if !strings.EqualFold(algorithm, "SHA-256") {
+		return sum, unproven(secret.ReasonDigest, "the Digest is not SHA-256")
+	}
+	if len(encoded) != base64.StdEncoding.EncodedLen(len(sum)) {
+		return sum, unproven(secret.ReasonDigest, "the Digest is no SHA-256 sum")
+	}
+	var room [sha256.Size + 1]byte // base64 counts its padding as a byte to come
+	n, err := base64.StdEncoding.Strict().Decode(room[:], []byte(encoded))
+	if err != nil || n != len(sum) {
+		return sum, unproven(secret.ReasonDigest, "the Digest is no SHA-256 sum")
+	}
+	return [sha256.Size]byte(room[:len(sum)]), nil
+}
+
+// single returns the one value of a header.
+func single(h http.Header, name string, reason secret.Reason) (string, *secret.Error) {
+	switch values := h[name]; len(values) {
+	case 1:
+		return values[0], nil
+	case 0:
+		return "", unproven(reason, "there is no "+name+" header")
+	default:
+		return "", unproven(reason, "there are several "+name+" headers")
+	}
+}
+
+func unproven(reason secret.Reason, detail string) *secret.Error {
+	return secret.Fail(secret.Unproven, reason, detail)
+}

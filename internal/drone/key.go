@@ -1,0 +1,49 @@
+package drone
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"hash"
+	"sync"
+)
+
+// key is a Key made ready: to verify requests, and to seal their answers.
+type key struct {
+	pool, id string
+	hashes   *sync.Pool // of keyed HMACs: keying one costs as much as a whole verification
+	aead     cipher.AEAD
+}
+
+func newKey(k Key) key {
+	bytes := append([]byte(nil), k.Secret...)
+	block, err := aes.NewCipher(bytes[:MinKey])
+	if err != nil {
+		panic("drone: AES refused a key of 32 bytes")
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic("drone: GCM refused AES")
+	}
+	return key{k.Pool, k.ID, &sync.Pool{New: func() any { return hmac.New(sha256.New, bytes) }}, aead}
+}
+
+// mac appends the HMAC-SHA256 of text to dst.
+func (k *key) mac(dst, text []byte) []byte {
+	h := k.hashes.Get().(hash.Hash)
+	h.Reset()
+	h.Write(text)
+	dst = h.Sum(dst)
+	k.hashes.Put(h)
+	return dst
+}
+
+// seal encrypts an answer the way every runner decrypts it when it sees `Content-Encoding: aesgcm`: AES-256-GCM under the
+// first 32 bytes of the shared key, the 12-byte nonce in front.
+func (k *key) seal(plain []byte) []byte {
+	sealed := make([]byte, k.aead.NonceSize(), k.aead.NonceSize()+len(plain)+k.aead.Overhead())
+	_, _ = rand.Read(sealed) // never fails: crypto/rand ends the program instead
+	return k.aead.Seal(sealed, sealed, plain, nil)
+}
