@@ -1,0 +1,83 @@
+package emulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// version is one value of a secret. What a client gets of it is written once, when it changes, not at each read.
+type version struct {
+	id          string
+	value       string
+	enabled     bool
+	notBefore   time.Time
+	expires     time.Time
+	created     time.Time
+	changed     time.Time
+	tags        map[string]string
+	contentType string
+
+	body []byte // the answer to a read
+}
+
+func newVersion(now time.Time, value string, options []SecretOption) *version {
+	v := &version{id: strings.ReplaceAll(newID(), "-", ""), value: value, enabled: true, created: now, changed: now}
+	for _, option := range options {
+		option(v)
+	}
+	return v
+}
+
+// updated is a copy with the options applied.
+func (v version) updated(now time.Time, options []SecretOption) version {
+	v.changed = now
+	for _, option := range options {
+		option(&v)
+	}
+	return v
+}
+
+// secretBundle is Key Vault's answer to a read.
+type secretBundle struct {
+	Value       string            `json:"value"`
+	ContentType string            `json:"contentType,omitempty"`
+	ID          string            `json:"id"`
+	Attributes  secretAttributes  `json:"attributes"`
+	Tags        map[string]string `json:"tags,omitempty"`
+}
+
+// secretAttributes has its times in seconds since 1970.
+type secretAttributes struct {
+	Enabled         bool   `json:"enabled"`
+	NotBefore       int64  `json:"nbf,omitempty"`
+	Expires         int64  `json:"exp,omitempty"`
+	Created         int64  `json:"created"`
+	Updated         int64  `json:"updated"`
+	RecoveryLevel   string `json:"recoveryLevel"`
+	RecoverableDays int    `json:"recoverableDays"`
+}
+
+// render writes the body. It panics only if encoding/json cannot write plain strings and numbers.
+func (v *version) render(id string) {
+	body, err := json.Marshal(secretBundle{
+		Value: v.value, ContentType: v.contentType, ID: id, Tags: v.tags,
+		Attributes: secretAttributes{
+			Enabled: v.enabled, NotBefore: unixOrZero(v.notBefore), Expires: unixOrZero(v.expires),
+			Created: v.created.Unix(), Updated: v.changed.Unix(),
+			RecoveryLevel: "Recoverable+Purgeable", RecoverableDays: 90,
+		},
+	})
+	if err != nil {
+		panic(fmt.Errorf("emulator: writing a secret: %w", err))
+	}
+	v.body = body
+}
+
+func unixOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
