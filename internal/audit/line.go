@@ -1,0 +1,181 @@
+package audit
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"time"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// How long the strings of a line may be, in bytes before escaping. What the pipeline asked for has the bound that DESIGN
+// gives it. Everything else that a stranger chose has one too: a request of 1 MiB may be all branch name, and it must
+// not cost 1 MiB of disk a second time for every retry. No forge takes a ref, slug or login of even half of maxText, so
+// a real one is never cut; an object in which something was cut says "cut": true, and such an event is not replayed.
+const (
+	maxAsked  = 256
+	maxText   = 1024
+	maxDetail = 4096
+	maxLine   = 512 << 10 // above the sum of all of them, each byte escaped as \u0000
+)
+
+const timeFormat = "2006-01-02T15:04:05.000000Z"
+
+// head is the end of a chain: the number and hash of its last line. The zero head is that of an empty chain.
+type head struct {
+	seq  uint64
+	hash [2 * sha256.Size]byte // lower-case hex
+}
+
+// text is the hash as `prev` has it: empty before the first line.
+func (h *head) text() []byte {
+	if h.seq == 0 {
+		return nil
+	}
+	return h.hash[:]
+}
+
+// stamp is what the record adds to an event.
+type stamp struct {
+	at       time.Time
+	instance string
+	count    uint64 // for an unproven event: how many since the last line about the same
+}
+
+// appendLine appends the event as the line that follows h, newline included, and moves h on to it. It allocates nothing
+// but what dst grows by.
+func appendLine(dst []byte, h *head, s stamp, e *secret.Event) []byte {
+	from := len(dst)
+	w := object{buf: append(dst, `{"v":1,"seq":`...)}
+	w.buf = strconv.AppendUint(w.buf, h.seq+1, 10)
+	w.name("time")
+	w.buf = append(s.at.UTC().AppendFormat(append(w.buf, '"'), timeFormat), '"')
+	w.text("id", e.Caller.ID)
+	w.text("instance", s.instance)
+	w.always("kind", string(e.Kind))
+	w.always("outcome", string(e.Outcome))
+	w.text("reason", string(e.Reason))
+	w.text("pool", e.Caller.Pool)
+	w.text("key", e.Caller.Key)
+	w.text("remote", e.Caller.Remote)
+	if e.Kind == secret.EventSecret && e.Request != (secret.Request{}) {
+		w.request(&e.Request)
+	}
+	w.text("secret", e.Secret)
+	w.text("version", e.Version)
+	w.text("binding", e.Binding)
+	w.text("denied_by", e.DeniedBy)
+	w.text("identity", e.Identity)
+	w.text("config", e.Config)
+	w.millis("ms", e.Took)
+	w.text("how", e.How)
+	w.number("repeat", int64(e.Caller.Repeat))
+	if e.Reason == secret.ReasonDate {
+		w.number("skew", int64(e.Caller.Skew.Round(time.Second)/time.Second))
+	}
+	w.number("count", int64(s.count))
+	w.limited("detail", e.Detail, maxDetail)
+	w.name("prev")
+	w.buf = append(append(append(w.buf, '"'), h.text()...), '"')
+
+	sum := sha256.Sum256(w.buf[from:])
+	hex.Encode(h.hash[:], sum[:])
+	h.seq++
+	w.buf = append(append(w.buf, `,"hash":"`...), h.hash[:]...)
+	return append(w.buf, "\"}\n"...)
+}
+
+// object writes the members of a JSON object, leaving out what is empty.
+type object struct {
+	buf []byte
+	cut bool // whether a text since the last begin was cut
+}
+
+func (w *object) name(s string) {
+	if w.buf[len(w.buf)-1] != '{' {
+		w.buf = append(w.buf, ',')
+	}
+	w.buf = append(append(append(w.buf, '"'), s...), '"', ':')
+}
+
+func (w *object) text(name, s string) { w.limited(name, s, maxText) }
+
+func (w *object) limited(name, s string, limit int) {
+	if s != "" {
+		w.quoted(name, s, limit)
+	}
+}
+
+func (w *object) always(name, s string) { w.quoted(name, s, maxText) }
+
+func (w *object) quoted(name, s string, limit int) {
+	s, cut := cutAt(s, limit)
+	w.cut = w.cut || cut
+	w.name(name)
+	w.buf = appendQuote(w.buf, s)
+}
+
+func (w *object) number(name string, n int64) {
+	if n != 0 {
+		w.name(name)
+		w.buf = strconv.AppendInt(w.buf, n, 10)
+	}
+}
+
+// millis writes a duration in milliseconds, to the microsecond.
+func (w *object) millis(name string, d time.Duration) {
+	if us := d.Round(time.Microsecond).Microseconds(); us > 0 {
+		w.name(name)
+		w.buf = strconv.AppendFloat(w.buf, float64(us)/1000, 'f', -1, 64)
+	}
+}
+
+// begin opens an object inside, end closes it or, if nothing was written to it, takes it back.
+func (w *object) begin(name string) (from int) {
+	from, w.cut = len(w.buf), false
+	w.name(name)
+	w.buf = append(w.buf, '{')
+	return from
+}
+
+func (w *object) end(from int) {
+	if w.buf[len(w.buf)-1] == '{' {
+		w.buf = w.buf[:from]
+		return
+	}
+	if w.cut {
+		w.buf = append(w.buf, `,"cut":true`...)
+	}
+	w.buf = append(w.buf, '}')
+}
+
+func (w *object) request(q *secret.Request) {
+	repo := w.begin("repo")
+	w.text("slug", q.Repo.Slug)
+	w.text("uid", q.Repo.UID)
+	w.text("default_branch", q.Repo.DefaultBranch)
+	w.end(repo)
+
+	build := w.begin("build")
+	w.number("number", q.Build.Number)
+	w.text("event", q.Build.Event)
+	w.text("ref", q.Build.Ref)
+	w.text("sha", q.Build.SHA)
+	w.text("source", q.Build.Source)
+	w.text("source_repo", q.Build.SourceRepo)
+	w.text("target", q.Build.Target)
+	w.text("deploy_to", q.Build.DeployTo)
+	w.text("cron", q.Build.Cron)
+	w.text("trigger", q.Build.Trigger)
+	w.text("sender", q.Build.Sender)
+	w.text("link", q.Build.Link)
+	w.end(build)
+
+	w.text("actor", q.Build.Actor())
+
+	asked := w.begin("asked")
+	w.limited("path", q.Path, maxAsked)
+	w.limited("name", q.Name, maxAsked)
+	w.end(asked)
+}

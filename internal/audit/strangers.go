@@ -1,0 +1,106 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Bounds of what requests that nobody proved can cost. They need no key, so whoever reaches the port can send them from
+// as many addresses as an IPv6 network has.
+const (
+	maxStrangers   = 1024             // (reason, address) pairs told apart
+	countEvery     = 10 * time.Second // one line for each pair at most
+	maxFirsts      = 32               // lines at once for new pairs, in one countEvery
+	maxCounts      = 32               // lines with counts, in one countEvery: the largest; the rest are added up
+	maxRemote      = 64
+	othersRemote   = "others"
+	firstLineAlone = 0 // the count of a pair that has its line and sent nothing since
+)
+
+type stranger struct {
+	reason secret.Reason
+	remote string
+}
+
+// strangers counts unproven requests since the last line about the same reason and address.
+type strangers struct {
+	counts map[stranger]uint64
+	firsts int
+}
+
+func newStrangers() strangers { return strangers{counts: map[stranger]uint64{}} }
+
+// stranger puts an unproven request on record: in a line if it is the first of its kind, else in the next count.
+func (r *Record) stranger(e *secret.Event) {
+	remote, _ := cutAt(e.Caller.Remote, maxRemote)
+	s := stranger{e.Reason, remote}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := &r.strangers
+	_, known := t.counts[s]
+	switch {
+	case !known && len(t.counts) >= maxStrangers:
+		t.counts[stranger{e.Reason, othersRemote}]++
+	case known || t.firsts >= maxFirsts || r.unable() != nil:
+		t.counts[s]++
+	default:
+		t.counts[s] = firstLineAlone
+		t.firsts++
+		r.line(e, 0)
+		r.signal(r.wake)
+	}
+}
+
+// countStrangers writes a line with the count for each pair that was heard of since the last time, the largest first,
+// and forgets the others. While the record can't be written, the counts go on growing.
+func (r *Record) countStrangers() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fault != nil || stalled(r.syncingSince) {
+		return
+	}
+	t := &r.strangers
+	t.firsts = 0
+	heard := t.heard()
+	for i, s := range heard {
+		switch {
+		case s.remote == othersRemote:
+		case i < maxCounts:
+			r.countLine(s)
+		default:
+			t.counts[stranger{s.reason, othersRemote}] += t.counts[s]
+			delete(t.counts, s)
+		}
+	}
+	for s, n := range t.counts {
+		if s.remote == othersRemote && n > 0 {
+			r.countLine(s)
+		}
+	}
+	r.signal(r.wake)
+}
+
+// heard drops the pairs that were silent and returns the rest, loudest first.
+func (t *strangers) heard() []stranger {
+	heard := make([]stranger, 0, len(t.counts))
+	for s, n := range t.counts {
+		if n == firstLineAlone {
+			delete(t.counts, s)
+			continue
+		}
+		heard = append(heard, s)
+	}
+	slices.SortFunc(heard, func(a, b stranger) int {
+		return cmp.Or(cmp.Compare(t.counts[b], t.counts[a]), cmp.Compare(a.remote, b.remote), cmp.Compare(a.reason, b.reason))
+	})
+	return heard
+}
+
+func (r *Record) countLine(s stranger) {
+	e := secret.Event{Kind: secret.EventUnproven, Outcome: secret.Refused, Reason: s.reason, Caller: secret.Caller{Remote: s.remote}}
+	r.line(&e, r.strangers.counts[s])
+	r.strangers.counts[s] = firstLineAlone
+}

@@ -1,0 +1,58 @@
+package audit
+
+import (
+	"errors"
+	"time"
+)
+
+// waiter is a caller that waits for the disk. It is used again, so that waiting allocates nothing.
+type waiter struct {
+	done    chan error // has room for the one answer, so that nobody waits for a caller who gave up
+	timer   *time.Timer
+	key     releaseKey
+	scratch []byte
+}
+
+func (r *Record) newWaiter() *waiter {
+	w, ok := r.waiters.Get().(*waiter)
+	if !ok {
+		return &waiter{done: make(chan error, 1), timer: time.NewTimer(maxWait)}
+	}
+	w.timer.Reset(maxWait)
+	return w
+}
+
+// wait returns what became of the waiter's line. One that gave up is not used again: its answer is yet to come.
+func (r *Record) wait(w *waiter) error {
+	select {
+	case err := <-w.done:
+		r.done(w)
+		return err
+	case <-w.timer.C:
+		return r.unrecorded(errors.New("the disk did not answer within a second"))
+	}
+}
+
+// done lets the waiter be used again, unless a hostile event made it large.
+func (r *Record) done(w *waiter) {
+	w.timer.Stop()
+	if cap(w.scratch) <= maxLine {
+		r.waiters.Put(w)
+	}
+}
+
+// answer tells the waiters, and returns the empty slice to be used again.
+func answer(waiters []*waiter, err error) []*waiter {
+	for _, w := range waiters {
+		w.done <- err
+	}
+	clear(waiters)
+	return waiters[:0]
+}
+
+func (*Record) signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is under way already
+	}
+}
