@@ -1,0 +1,215 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// clouds maps where a Key Vault can be to the cloud whose identities open it. A vault's host comes from here and from
+// nowhere else, so that no token ever goes to another host.
+func clouds() map[string]string {
+	return map[string]string{
+		"vault.azure.net":         CloudPublic,
+		"vault.azure.cn":          CloudChina,
+		"vault.usgovcloudapi.net": CloudUSGovernment,
+	}
+}
+
+func (b *builder) buildIdentities() map[string]Identity {
+	all := map[string]Identity{}
+	for name, e := range b.identities {
+		if b.ident(e.name, "an identity's name") {
+			all[name] = b.identity(name, e)
+		}
+	}
+	if b.identities[DefaultIdentity] == nil && b.used[used{"identity", DefaultIdentity}] {
+		all[DefaultIdentity] = Identity{Name: DefaultIdentity, Cloud: b.defaultCloud()}
+	}
+	return all
+}
+
+func (b *builder) identity(name string, e *entry[identity]) Identity {
+	d := &e.value
+	id := Identity{
+		Name: name, TenantID: d.tenant.value, ClientID: d.client.value, AssertionFile: d.assertion.file.value,
+		Cloud: d.cloud.value, Managed: d.managed.set, At: b.line(e.name.place),
+	}
+	if id.Cloud == "" {
+		id.Cloud = CloudPublic
+	}
+	b.guid(d.tenant, "a tenant is named by its GUID, as the vault's challenge names it; a domain name never equals that")
+	b.guid(d.client, "a client is named by its GUID, the application (client) id")
+	b.guid(d.managed.client, "a managed identity is named by the GUID of its client id")
+	if !d.managed.set {
+		if d.ok && !d.client.set && name != DefaultIdentity {
+			b.errorf(d.place, `identity %q needs "client_id": only the identity %q takes it from the environment`, name, DefaultIdentity)
+		}
+		return id
+	}
+	id.ClientID = d.managed.client.value
+	for _, h := range []*head{&d.tenant.head, &d.client.head, &d.assertion.head} {
+		if h.set {
+			b.errorf(h.place, "a managed identity has neither tenant_id nor client_id nor assertion beside it: write managed: {client_id: …} alone")
+		}
+	}
+	return id
+}
+
+// guid checks the form 3f2a4c55-1111-4222-8333-444455556666.
+func (b *builder) guid(t text, remedy string) {
+	if t.ok && !isGUID(t.value) {
+		b.errorf(t.place, "%q is no GUID: %s", clip(t.value), remedy)
+	}
+}
+
+func isGUID(s string) bool {
+	groups := strings.Split(s, "-")
+	if len(groups) != 5 {
+		return false
+	}
+	for i, length := range []int{8, 4, 4, 4, 12} {
+		if len(groups[i]) != length || strings.Trim(groups[i], "0123456789abcdefABCDEF") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *builder) buildVaults() map[string]Vault {
+	all := map[string]Vault{}
+	for alias, e := range b.vaults {
+		d := &e.value
+		v := Vault{
+			Alias: alias, Identity: DefaultIdentity, MaxAge: d.maxAge.value, Stale: d.stale.value,
+			MustExpire: d.mustExpire.value, At: b.line(e.name.place),
+		}
+		if !secret.ValidAlias(alias) {
+			b.errorf(e.name.place, "%q can't be a vault's alias: it has letters, digits, dashes, dots and underscores, begins with a letter or digit, and has at most 63", clip(alias))
+		}
+		if d.identity.ok {
+			v.Identity = d.identity.value
+		}
+		v.Host = b.vaultHost(d.url)
+		v.URL = "https://" + v.Host
+		b.vaultIdentity(e, v)
+		all[alias] = v
+	}
+	return all
+}
+
+// vaultIdentity checks that the identity is there and that it is of the vault's cloud.
+func (b *builder) vaultIdentity(e *entry[vault], v Vault) {
+	if e.value.identity.set && !e.value.identity.ok {
+		return
+	}
+	at := e.value.identity.place
+	if !e.value.identity.set {
+		at = e.name.place
+	}
+	if v.Identity == DefaultIdentity && b.identities[DefaultIdentity] == nil {
+		b.used[used{"identity", DefaultIdentity}] = true // everything in it comes from the environment
+		return
+	}
+	if !lookup(b, b.identities, "identity", v.Identity, at) {
+		return
+	}
+	cloud := b.identities[v.Identity].value.cloud
+	if cloud.set && !cloud.ok || v.Host == "" {
+		return
+	}
+	have, want := cloud.value, cloudOf(v.Host)
+	if have == "" {
+		have = CloudPublic
+	}
+	if have != want {
+		b.errorf(at, "identity %q is of the cloud %s and the vault %s of %s: name an identity with cloud: %s", v.Identity, have, v.Host, want, want)
+	}
+}
+
+// defaultCloud is that of the vaults which use the identity that no file lists.
+func (b *builder) defaultCloud() string {
+	cloud := ""
+	for _, alias := range sortedKeys(b.vaults) {
+		e := b.vaults[alias]
+		host, why := vaultHost(e.value.url.value)
+		if why != "" || e.value.identity.set && e.value.identity.value != DefaultIdentity {
+			continue
+		}
+		if cloud != "" && cloudOf(host) != cloud {
+			b.errorf(e.value.url.place, "one identity can't open vaults of two clouds: list identities, each with its cloud")
+		}
+		cloud = cloudOf(host)
+	}
+	return cloud
+}
+
+func cloudOf(host string) string {
+	_, suffix, _ := strings.Cut(host, ".")
+	return clouds()[suffix]
+}
+
+func (b *builder) vaultHost(t text) string {
+	if !t.ok {
+		return ""
+	}
+	host, why := vaultHost(t.value)
+	if why != "" {
+		b.errorf(t.place, "%q is no vault's address: %s%s", clip(t.value), why, likelyVault(t.value))
+	}
+	return host
+}
+
+// vaultHost returns the host of a vault's URL in lower case, or why there is none.
+func vaultHost(s string) (host, why string) {
+	u, err := url.Parse(s)
+	switch {
+	case !strings.Contains(s, "://"):
+		return "", "it has no https:// in front"
+	case err != nil:
+		return "", "it can't be read as a URL"
+	case u.Scheme != "https":
+		return "", "only https is spoken with a vault"
+	case u.User != nil:
+		return "", "it holds a user"
+	case u.Port() != "" || strings.HasSuffix(u.Host, ":"):
+		return "", "it has a port"
+	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return "", "something follows the host; a secret's name stands in the rules"
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return "", "an IP address is no name that a certificate could prove; write https://NAME.vault.azure.net"
+	}
+	host = fold(u.Host)
+	label, suffix, _ := strings.Cut(host, ".")
+	switch {
+	case clouds()[suffix] == "":
+		return "", "a vault is one name under " + oneOf(sortedKeys(clouds()))
+	case !isVaultName(label):
+		return "", "a vault's name has 3 to 24 letters, digits and dashes, and begins with a letter"
+	}
+	return host, ""
+}
+
+// likelyVault suggests the address that s is probably a misspelling of.
+func likelyVault(s string) string {
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		s = rest
+	}
+	if end := strings.IndexAny(s, "/:?#"); end >= 0 {
+		s = s[:end]
+	}
+	label, suffix, _ := strings.Cut(fold(s), ".")
+	if best := nearest(suffix, sortedKeys(clouds())); best != "" && isVaultName(label) {
+		return fmt.Sprintf(": did you mean %q?", "https://"+label+"."+best)
+	}
+	return ""
+}
+
+func isVaultName(s string) bool {
+	return len(s) >= 3 && len(s) <= 24 && 'a' <= s[0] && s[0] <= 'z' &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && !strings.HasSuffix(s, "-")
+}

@@ -1,0 +1,144 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const maxFile = 16 << 20 // bytes; a file of rules is a thousandth of it
+
+// expand lists the files that the paths stand for: a file itself, a directory's *.yaml and *.yml in order of name. What
+// can't be listed gets a problem in the report.
+func expand(paths []string, r *report) (names []string) {
+	if len(paths) == 0 {
+		r.fileError("configuration", "no file is named: give one with --config")
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		switch {
+		case path == "":
+			r.fileError(`""`, "an empty path names no file: give one with --config")
+		case err != nil:
+			r.fileError(path, "%s", remedy(err))
+		case info.IsDir():
+			names = append(names, directory(path, r)...)
+		default:
+			names = append(names, path)
+		}
+	}
+	return distinct(names, r)
+}
+
+func directory(path string, r *report) (names []string) {
+	entries, err := os.ReadDir(path) // sorted by name
+	if err != nil {
+		r.fileError(path, "%s", remedy(err))
+		return nil
+	}
+	for _, entry := range entries {
+		// Hidden files are editors' and Kubernetes' own (..data, ..2026_11_01): the same content under another name.
+		name := entry.Name()
+		if ext := filepath.Ext(name); !strings.HasPrefix(name, ".") && (ext == ".yaml" || ext == ".yml") {
+			names = append(names, filepath.Join(path, name))
+		}
+	}
+	if names == nil {
+		r.fileError(path, "the directory holds no *.yaml or *.yml file (subdirectories are not searched)")
+	}
+	return names
+}
+
+// distinct drops, with an error, a file that was named before.
+func distinct(names []string, r *report) (once []string) {
+	seen := map[string]bool{}
+	for _, name := range names {
+		clean := filepath.Clean(name)
+		if seen[clean] {
+			r.fileError(name, "the file is named twice: name it once")
+			continue
+		}
+		seen[clean] = true
+		once = append(once, name)
+	}
+	return once
+}
+
+// fileError reports a problem of a file that is not read.
+func (r *report) fileError(name, format string, args ...any) {
+	r.names = append(r.names, name)
+	r.errorf(place{file: len(r.names) - 1}, format, args...)
+}
+
+// readFile reads one regular file of at most maxFile bytes. The error's text is for people and has the remedy.
+func readFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, errors.New(remedy(err))
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		return nil, errors.New("not a regular file: name a file, or a directory of *.yaml files")
+	}
+	if info.Size() > maxFile {
+		return nil, tooBig()
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, errors.New(remedy(err))
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, errors.New(remedy(err))
+	}
+	if len(content) > maxFile { // it grew
+		return nil, tooBig()
+	}
+	return content, nil
+}
+
+func tooBig() error {
+	return fmt.Errorf("the file is bigger than %d MiB: split the rules over several files", maxFile>>20)
+}
+
+// remedy says what went wrong with a file and what to do.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return `no such file: name another with --config, or write a first one with "drone-entra init"`
+	case errors.Is(err, fs.ErrPermission):
+		return "can't be read: give this process's user read access"
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Sprintf("can't be read: %v", err)
+}
+
+// content is what the record keeps of the files, and its SHA-256.
+func content(files []File) (kept []byte, sum string) {
+	if len(files) == 1 {
+		kept = files[0].Content
+	} else {
+		sorted := slices.Clone(files)
+		slices.SortFunc(sorted, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+		var b bytes.Buffer
+		for _, f := range sorted {
+			fmt.Fprintf(&b, "# %s\n%s", f.Name, f.Content)
+			if !bytes.HasSuffix(f.Content, []byte("\n")) {
+				b.WriteByte('\n') // or the next name would end this file's last line
+			}
+		}
+		kept = b.Bytes()
+	}
+	digest := sha256.Sum256(kept)
+	return kept, hex.EncodeToString(digest[:])
+}

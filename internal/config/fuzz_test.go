@@ -1,0 +1,77 @@
+package config_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+func seeds(t testing.TB) (seeds [][]byte) {
+	paths, err := filepath.Glob("testdata/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds = append(seeds, content)
+	}
+	for _, s := range []string{
+		"", "\n", "version: 1", "a: &x [*x]\n", "a: |\n x\n---\nb: [", "version: 1\nlog: {level: \"", "? [a]\n: b\n", "\ufeffa: 1", "a: \r", "<<: {a: 1}\n",
+	} {
+		seeds = append(seeds, []byte(s))
+	}
+	return seeds
+}
+
+func TestFuzzSeedsExist(t *testing.T) {
+	if n := len(seeds(t)); n < 12 {
+		t.Fatalf("FuzzLoad begins with %d seeds", n)
+	}
+}
+
+// Whatever the file holds: either a configuration that compiles comes back or an error does, and every problem is at a
+// place that the file has.
+func FuzzLoad(f *testing.F) {
+	for _, seed := range seeds(f) {
+		f.Add(seed)
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(dir, "c.yaml")
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, problems := config.Load([]string{path})
+		if (cfg == nil) != (problems.Errors() > 0) {
+			t.Fatalf("a configuration: %v, with\n%v", cfg != nil, problems)
+		}
+		if cfg != nil {
+			if _, err := secret.NewPolicy(cfg.Rules); err != nil {
+				t.Errorf("the rules do not compile: %v", err)
+			}
+		}
+		lines := bytes.Split(content, []byte("\n"))
+		for _, p := range problems {
+			if p.Line == 0 && p.Column == 0 {
+				continue // the file as a whole
+			}
+			if p.Line < 1 || p.Line > len(lines) {
+				t.Fatalf("no such line: %v", p)
+			}
+			if width := utf8.RuneCount(lines[p.Line-1]); p.Column < 1 || p.Column > width+1 {
+				t.Fatalf("no such column: %v", p)
+			}
+			if !utf8.ValidString(p.Text) || p.Text == "" {
+				t.Fatalf("%q", p.Text)
+			}
+		}
+	})
+}

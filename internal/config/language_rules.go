@@ -1,0 +1,210 @@
+package config
+
+import (
+	"fmt"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// The part of the language that says who may read what.
+
+// scope is what a binding and a deny have in common.
+type scope struct {
+	repos  list[repo, *repo]
+	when   when
+	actors actors
+	pools  texts
+	reads  texts
+}
+
+// refuses sends what somebody wrote beside when into it.
+func (*scope) refuses(key string) string {
+	for _, event := range secret.BuildEvents {
+		c := condition{event: event}
+		for _, name := range append(keysOf(c.fields()), string(event)) {
+			if nearest(key, []string{name}) == "" {
+				continue
+			}
+			if name == string(event) {
+				return fmt.Sprintf("did you mean %q? It stands in when, as in when: {%s}", name, c.example())
+			}
+			return fmt.Sprintf("did you mean %q? It stands with its event, as in when: {%s: {%s: …}}", name, event, name)
+		}
+	}
+	return ""
+}
+
+type binding struct {
+	head
+	id text
+	scope
+	names dict[text, *text]
+}
+
+func (b *binding) read(r *reader, n *yaml.Node) { r.object(n, b) }
+func (*binding) kind() string                   { return "mapping" }
+func (*binding) what() string                   { return "a binding" }
+func (b *binding) fields() []field {
+	return []field{
+		{"id", &b.id, required},
+		{"repos", &b.repos, required},
+		{"when", &b.when, optional},
+		{"actors", &b.actors, optional},
+		{"pools", &b.pools, optional},
+		{"read", &b.reads, optional},
+		{"names", &b.names, optional},
+	}
+}
+
+type deny struct {
+	head
+	id, reason text
+	scope
+}
+
+func (d *deny) read(r *reader, n *yaml.Node) { r.object(n, d) }
+func (*deny) kind() string                   { return "mapping" }
+func (*deny) what() string                   { return "a deny" }
+func (d *deny) fields() []field {
+	return []field{
+		{"id", &d.id, required},
+		{"repos", &d.repos, optional},
+		{"when", &d.when, optional},
+		{"actors", &d.actors, optional},
+		{"pools", &d.pools, optional},
+		{"read", &d.reads, optional},
+		{"reason", &d.reason, optional},
+	}
+}
+
+// repo is a slug's pattern, or a mapping of it and the forge's id.
+type repo struct {
+	head
+	slug, uid text
+}
+
+func (*repo) kind() string { return "string or mapping" }
+func (*repo) what() string { return "a repository" }
+func (p *repo) fields() []field {
+	return []field{{"slug", &p.slug, required}, {"uid", &p.uid, optional}}
+}
+
+func (p *repo) read(r *reader, n *yaml.Node) {
+	if n.Kind == yaml.MappingNode {
+		r.object(n, p)
+	} else if p.begin(r, n) {
+		p.slug.read(r, n)
+		p.ok = p.slug.ok
+	}
+}
+
+// actors is the word any, or a list of logins and groups.
+type actors struct {
+	texts
+	any bool
+}
+
+func (*actors) kind() string { return "`any`, or list of strings" }
+
+func (a *actors) read(r *reader, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value == "any" {
+		a.begin(r, n)
+		a.any, a.ok = true, true
+		return
+	}
+	a.texts.read(r, n)
+}
+
+// when is a mapping from events to their conditions.
+type when struct {
+	head
+	events []condition // as secret.BuildEvents; nil without when, as most rules are
+}
+
+func (*when) kind() string { return "mapping" }
+func (*when) what() string { return "when" }
+func (*when) noun() string { return "event" }
+
+func (w *when) read(r *reader, n *yaml.Node) {
+	switch {
+	case n.Kind == yaml.MappingNode && len(n.Content) == 0:
+		w.begin(r, n)
+		r.errorf(w.place, "%q is an empty mapping, which says nothing: leave it out, or name an event", r.key)
+	case n.Kind == yaml.ScalarNode && isEvent(n.Value):
+		w.begin(r, n)
+		r.errorf(w.place, "%q is a mapping from events: write {%s: {}}", r.key, n.Value)
+	default:
+		r.object(n, w)
+	}
+}
+
+func (w *when) fields() (fields []field) {
+	if w.events == nil {
+		w.events = make([]condition, len(secret.BuildEvents))
+	}
+	for i, event := range secret.BuildEvents {
+		w.events[i].event = event
+		fields = append(fields, field{string(event), &w.events[i], optional})
+	}
+	return fields
+}
+
+func isEvent(s string) bool {
+	for _, event := range secret.BuildEvents {
+		if s == string(event) {
+			return true
+		}
+	}
+	return false
+}
+
+// condition is one entry of when. Which keys it has depends on its event.
+type condition struct {
+	head
+	event                                secret.BuildEvent
+	branches, tags, into, deployTo, cron texts
+	from                                 choice
+}
+
+func (*condition) kind() string   { return "mapping" }
+func (c *condition) what() string { return string(c.event) }
+
+func (c *condition) read(r *reader, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		c.begin(r, n)
+		r.errorf(c.place, "nothing is written for %s: write %s", c.event, c.example())
+		return
+	}
+	r.object(n, c)
+}
+
+// example is an entry that states what its event needs.
+func (c *condition) example() string {
+	return string(c.event) + ": " + map[secret.BuildEvent]string{
+		secret.Push: "{}", secret.Custom: "{}", secret.Tag: `{tags: ["v*"]}`, secret.Cron: "{cron: [nightly]}",
+		secret.Promote: "{deploy_to: [production]}", secret.Rollback: "{deploy_to: [production]}",
+		secret.PullRequest: "{from: same-repo}",
+	}[c.event]
+}
+
+func (c *condition) fields() []field {
+	branches := field{"branches", &c.branches, optional}
+	switch c.event {
+	case secret.Push, secret.Custom:
+		return []field{branches}
+	case secret.Tag:
+		return []field{{"tags", &c.tags, optional}}
+	case secret.Cron:
+		return []field{{"cron", &c.cron, optional}, branches}
+	case secret.PullRequest:
+		return []field{
+			{"from", c.from.of(string(secret.FromSameRepo), string(secret.FromAny)), optional},
+			{"into", &c.into, optional},
+		}
+	case secret.Promote, secret.Rollback:
+		return []field{{"deploy_to", &c.deployTo, optional}, branches, {"tags", &c.tags, optional}}
+	}
+	return nil
+}

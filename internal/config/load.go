@@ -1,0 +1,193 @@
+package config
+
+import (
+	"slices"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Load reads files and directories (each *.yaml and *.yml in them, not recursive) into one Config. The sections of
+// several files are merged.
+//
+// It returns every problem that it finds, in the order of the files. With an error among them the Config is nil; with
+// none or only warnings it is complete.
+func Load(paths []string) (*Config, Problems) {
+	r := &report{ends: map[int]place{}}
+	var files []File
+	names := expand(paths, r)
+	for _, name := range names {
+		r.names = append(r.names, name)
+		content, err := readFile(name)
+		if err != nil {
+			r.errorf(place{file: len(r.names) - 1}, "%v", err)
+		}
+		files = append(files, File{name, content})
+	}
+	b := &builder{report: r, partial: r.fatal}
+	for i, f := range files {
+		if f.Content != nil {
+			b.read(len(r.names)-len(files)+i, f.Content)
+		}
+	}
+	cfg := b.build()
+	problems := r.problems()
+	if r.fatal {
+		return nil, problems
+	}
+	cfg.Files = files
+	cfg.Content, cfg.SHA256 = content(files)
+	return cfg, problems
+}
+
+// read takes one file in, as far as it can be read.
+func (b *builder) read(index int, content []byte) {
+	b.ends[index] = endOf(index, content)
+	if !scan(index, content, b.report) {
+		b.partial = true
+		return
+	}
+	root, ok := parse(index, content, b.report)
+	if !ok {
+		b.partial = true
+		return
+	}
+	r := &reader{report: b.report, file: index}
+	r.inspect(root, 1)
+	f := &file{}
+	r.object(root, f)
+	sections := []*head{&f.head, &f.identities.head, &f.vaults.head, &f.pools.head}
+	// A section that could not be read would make every mention of its entries a problem of its own.
+	b.partial = b.partial || slices.ContainsFunc(sections, func(h *head) bool { return h.set && !h.ok })
+	b.files = append(b.files, f)
+}
+
+// builder makes the meaning of what was read.
+type builder struct {
+	*report
+	files   []*file
+	partial bool // not all could be read: what seems not to be there may well be
+
+	identities map[string]*entry[identity]
+	vaults     map[string]*entry[vault]
+	pools      map[string]*entry[pool]
+	groups     map[string]*entry[texts]
+	folded     map[string]string // a group's name without case → as it is written
+	used       map[used]bool
+}
+
+// used marks what some rule mentions, so that the rest can be warned of.
+type used struct{ what, name string }
+
+func (b *builder) build() *Config {
+	b.used, b.folded = map[used]bool{}, map[string]string{}
+	b.identities = merged(b, "identity", func(f *file) []entry[identity] { return f.identities.entries })
+	b.vaults = merged(b, "vault", func(f *file) []entry[vault] { return f.vaults.entries })
+	b.pools = merged(b, "pool", func(f *file) []entry[pool] { return f.pools.entries })
+	b.groups = merged(b, "group", func(f *file) []entry[texts] { return f.groups.entries })
+
+	cfg := &Config{}
+	cfg.Vaults = b.buildVaults()
+	cfg.Identities = b.buildIdentities() // after the vaults, which may need the default one
+	cfg.Pools = b.buildPools()
+	cfg.Rules = secret.Rules{Groups: b.buildGroups()}
+	for _, alias := range sortedKeys(cfg.Vaults) {
+		v := cfg.Vaults[alias]
+		cfg.Rules.Vaults = append(cfg.Rules.Vaults,
+			secret.Vault{Alias: v.Alias, Host: v.Host, MaxAge: v.MaxAge, MustExpire: v.MustExpire})
+	}
+	b.buildRules(&cfg.Rules)
+	cfg.Expect = b.buildExpectations()
+	b.buildProgram(cfg)
+	b.warnUnused()
+	return cfg
+}
+
+// merged joins a section of all files. A name that two files use is an error; within one file it was reported as a
+// duplicate key.
+func merged[T any](b *builder, what string, section func(*file) []entry[T]) map[string]*entry[T] {
+	all := map[string]*entry[T]{}
+	for _, f := range b.files {
+		entries := section(f)
+		for i := range entries {
+			e := &entries[i]
+			if !e.name.ok {
+				continue
+			}
+			if earlier := all[e.name.value]; earlier == nil {
+				all[e.name.value] = e
+			} else if earlier.name.file != e.name.file {
+				b.errorf(e.name.place, "%s %q is at %s already", what, clip(e.name.value), b.where(earlier.name.place))
+			}
+		}
+	}
+	return all
+}
+
+// single returns the section that only one file may have, or an empty one.
+func single[T any, P interface {
+	*T
+	header() *head
+}](b *builder, what string, section func(*file) P) P {
+	var one P
+	for _, f := range b.files {
+		s := section(f)
+		switch h := s.header(); {
+		case !h.set:
+		case one == nil:
+			one = s
+		default:
+			b.errorf(h.place, "%q is at %s already: only one file has it", what, b.where(one.header().place))
+		}
+	}
+	if one == nil {
+		one = new(T)
+	}
+	return one
+}
+
+// ident checks a name that the operator chose.
+func (b *builder) ident(t text, what string) bool {
+	if t.ok && !secret.ValidKey(t.value) {
+		b.errorf(t.place, "%q can't be %s: it has letters, digits, dashes, dots and underscores, at most 127", clip(t.value), what)
+		return false
+	}
+	return t.ok
+}
+
+// lookup tells whether the name is in a section, and notes its use. What is not there is an error, unless a file could
+// not be read and it may be in that one.
+func lookup[T any](b *builder, section map[string]*entry[T], what, name string, at place) bool {
+	b.used[used{what, name}] = true
+	if section[name] != nil {
+		return true
+	}
+	if b.partial {
+		return false
+	}
+	if b.full() {
+		b.errorf(at, "not listed")
+		return false
+	}
+	plurals := map[string]string{"identity": "identities", "vault": "vaults", "pool": "pools"}
+	b.errorf(at, "no %s is called %q%s", what, clip(name), didYouMean(name, sortedKeys(section), ": list it under "+plurals[what]))
+	return false
+}
+
+// warnUnused tells of what is listed and never mentioned. It is silent when errors may have hidden the mention.
+func (b *builder) warnUnused() {
+	if b.fatal {
+		return
+	}
+	warnUnused(b, b.identities, "identity", "no vault is opened with it")
+	warnUnused(b, b.vaults, "vault", "no binding reads from it")
+	warnUnused(b, b.pools, "pool", "no rule names it")
+	warnUnused(b, b.groups, "group", "no rule names it")
+}
+
+func warnUnused[T any](b *builder, section map[string]*entry[T], what, why string) {
+	for name, e := range section {
+		if !b.used[used{what, name}] {
+			b.warnf(e.name.place, "%s %q is not used: %s", what, name, why)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"path/filepath"
+	"strings"
+	"unicode"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+func (b *builder) buildPools() map[string]Pool {
+	all := map[string]Pool{}
+	sources := map[Key]owner{}
+	for _, name := range sortedKeys(b.pools) {
+		e := b.pools[name]
+		b.ident(e.name, "a pool's name")
+		p := Pool{Name: name}
+		ids := map[string]place{}
+		for i := range e.value.keys.items {
+			k := &e.value.keys.items[i]
+			if !k.ok {
+				continue
+			}
+			if b.ident(k.id, "a key's id") {
+				if earlier, twice := ids[k.id.value]; twice {
+					b.errorf(k.id.place, "pool %q has a key %q in line %d already: ids tell keys apart in the record", name, k.id.value, earlier.line)
+				}
+				ids[k.id.value] = k.id.place
+			}
+			b.keySource(name, k, sources)
+			p.Keys = append(p.Keys, Key{ID: k.id.value, Env: k.env.value, File: k.file.value, At: b.line(k.place)})
+		}
+		all[name] = p
+	}
+	return all
+}
+
+// owner is the pool that a key's source belongs to.
+type owner struct {
+	pool string
+	at   place
+}
+
+// keySource checks that a key comes from one place, and that no other key comes from there: runners of two pools with one
+// key could not be told apart.
+func (b *builder) keySource(pool string, k *key, sources map[Key]owner) {
+	if k.env.set == k.file.set {
+		b.errorf(k.place, "a key comes from a variable or from a file: write env: NAME or file: PATH, one of them")
+		return
+	}
+	source, at := Key{Env: k.env.value}, k.env.place
+	if k.file.set {
+		source, at = Key{File: filepath.Clean(k.file.value)}, k.file.place
+	}
+	if k.env.ok && !isVariable(k.env.value) {
+		b.errorf(at, "%q is no environment variable's name", clip(k.env.value))
+		return
+	}
+	if earlier, twice := sources[source]; !twice {
+		sources[source] = owner{pool, at}
+	} else if earlier.pool != pool {
+		b.errorf(at, "one key in two pools: %q has it at %s; each pool needs a key of its own", earlier.pool, b.where(earlier.at))
+	} else {
+		b.errorf(at, "this key is in the pool already, at %s", b.where(earlier.at))
+	}
+}
+
+func isVariable(s string) bool {
+	return strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == "" && (s[0] < '0' || s[0] > '9')
+}
+
+func (b *builder) buildGroups() map[string][]string {
+	all := map[string][]string{}
+	for _, name := range sortedKeys(b.groups) {
+		e := b.groups[name]
+		if b.login(e.name, "a group's name") {
+			if other, twice := b.folded[fold(name)]; twice {
+				b.errorf(e.name.place, "group %q and group %q are one, as logins compare without case", name, other)
+			}
+			b.folded[fold(name)] = name
+		}
+	}
+	for _, name := range sortedKeys(b.groups) {
+		for _, t := range b.groups[name].value.items {
+			if !b.login(t, "a login") {
+				continue
+			}
+			if group, ok := b.folded[fold(t.value)]; ok {
+				b.warnf(t.place, "%q is a login here and a group at %s: groups are not nested, and in actors the group is meant", t.value, b.where(b.groups[group].name.place))
+			}
+			all[name] = append(all[name], t.value)
+		}
+	}
+	return all
+}
+
+// login checks the name of a person or of a group of them.
+func (b *builder) login(t text, what string) bool {
+	if !t.ok {
+		return false
+	}
+	why := ""
+	switch {
+	case t.value == "any":
+		why = `"any" stands alone: write actors: any`
+	case strings.Contains(t.value, "*"):
+		why = "people are named one by one, never by a pattern"
+	case strings.HasPrefix(t.value, "@"):
+		why = "write it without the @"
+	case strings.ContainsFunc(t.value, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }):
+		why = "it holds a blank or a character that can't be seen"
+	default:
+		return true
+	}
+	b.errorf(t.place, "%q can't be %s: %s", clip(t.value), what, why)
+	return false
+}
+
+func (b *builder) actors(a *actors) secret.Actors {
+	if a.any {
+		return secret.Actors{Any: true}
+	}
+	var names []string
+	for _, t := range a.items {
+		if b.login(t, "a login or a group") {
+			names = append(names, t.value)
+			b.used[used{"group", b.folded[fold(t.value)]}] = true
+		}
+	}
+	return secret.Actors{Names: names}
+}

@@ -1,0 +1,153 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Problem is one thing that is wrong, or that a person should look at, and where. Line and Column count from 1 and the
+// column counts characters; both are 0 when the whole file is meant.
+type Problem struct {
+	File         string
+	Line, Column int
+	Warning      bool
+	Text         string
+}
+
+// String writes the problem as one line: place, severity, text.
+func (p Problem) String() string { return p.line(0) }
+
+// Place is file:line:column, or the file alone.
+func (p Problem) Place() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+func (p Problem) line(width int) string {
+	severity := "error"
+	if p.Warning {
+		severity = "warning"
+	}
+	return fmt.Sprintf("%-*s   %-7s  %s", width, p.Place(), severity, p.Text)
+}
+
+// Problems are all of them, in the order of the files and of the places in them.
+type Problems []Problem
+
+// Errors counts those that keep the configuration from being used.
+func (ps Problems) Errors() int { return len(ps) - ps.Warnings() }
+
+// Warnings counts those that do not.
+func (ps Problems) Warnings() int {
+	n := 0
+	for _, p := range ps {
+		if p.Warning {
+			n++
+		}
+	}
+	return n
+}
+
+// String writes one problem a line, the severities in one column.
+func (ps Problems) String() string {
+	width := 0
+	for _, p := range ps {
+		width = max(width, utf8.RuneCountInString(p.Place()))
+	}
+	var b strings.Builder
+	for _, p := range ps {
+		b.WriteString(p.line(width) + "\n")
+	}
+	return b.String()
+}
+
+// place is where something stands; file is an index into the files that are read.
+type place struct{ file, line, column int }
+
+// compare orders places as a reader meets them.
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.file, q.file), cmp.Compare(p.line, q.line), cmp.Compare(p.column, q.column))
+}
+
+const (
+	maxProblems = 1000 // nobody reads more, and a hostile file could hold millions
+	maxText     = 400  // bytes of a problem's text
+)
+
+// report collects problems while files are read.
+type report struct {
+	names   []string // of the files
+	ends    map[int]place
+	found   []finding
+	dropped bool // there were more than maxProblems
+	fatal   bool
+}
+
+type finding struct {
+	place
+	warning bool
+	text    string
+}
+
+func (r *report) errorf(at place, format string, args ...any) {
+	r.fatal = true
+	r.add(at, false, format, args...)
+}
+
+func (r *report) warnf(at place, format string, args ...any) { r.add(at, true, format, args...) }
+
+func (r *report) add(at place, warning bool, format string, args ...any) {
+	if end, ok := r.ends[at.file]; ok && at.compare(end) > 0 {
+		at = end // what a parser misses at the end is behind it
+	}
+	if r.full() {
+		r.dropped = true
+		return
+	}
+	r.found = append(r.found, finding{at, warning, cut(fmt.Sprintf(format, args...), maxText)})
+}
+
+// full tells whether another problem would not be shown, so that no hint needs to be worked out for it.
+func (r *report) full() bool { return len(r.found) >= maxProblems }
+
+// where writes a place for a text about another place.
+func (r *report) where(p place) string {
+	return fmt.Sprintf("%s:%d:%d", r.names[p.file], p.line, p.column)
+}
+
+// line writes a place as rules carry it.
+func (r *report) line(p place) string { return fmt.Sprintf("%s:%d", r.names[p.file], p.line) }
+
+// problems sorts what was found.
+func (r *report) problems() Problems {
+	slices.SortStableFunc(r.found, func(a, b finding) int { return a.compare(b.place) })
+	r.found = slices.Compact(r.found)
+	if r.dropped {
+		last := r.found[len(r.found)-1]
+		r.found = append(r.found, finding{last.place, !r.fatal, "and more problems, which are not shown"})
+	}
+	var ps Problems
+	for _, f := range r.found {
+		ps = append(ps, Problem{r.names[f.file], f.line, f.column, f.warning, f.text})
+	}
+	return ps
+}
+
+// cut shortens s to at most n bytes, at a character's border.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// clip shortens what somebody wrote before it goes into a text.
+func clip(s string) string { return cut(s, 64) }

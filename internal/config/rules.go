@@ -1,0 +1,186 @@
+package config
+
+import (
+	"strings"
+	"unicode"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// buildRules compiles bindings and denies, which share one space of ids, in the order of the files.
+func (b *builder) buildRules(rules *secret.Rules) {
+	ids := map[string]place{}
+	var ambiguous ambiguity
+	for _, f := range b.files {
+		for i := range f.bindings.items {
+			d := &f.bindings.items[i]
+			b.ruleID(d.id, "a binding's id", ids)
+			compiled := b.binding(d)
+			rules.Bindings = append(rules.Bindings, compiled)
+			if d.ok {
+				ambiguous.add(b, d, &compiled)
+			}
+		}
+		for i := range f.denies.items {
+			d := &f.denies.items[i]
+			b.ruleID(d.id, "a deny's id", ids)
+			rules.Denies = append(rules.Denies, b.deny(d))
+		}
+	}
+}
+
+func (b *builder) ruleID(id text, what string, ids map[string]place) {
+	if !b.ident(id, what) {
+		return
+	}
+	if earlier, twice := ids[id.value]; twice {
+		b.errorf(id.place, "the id %q is at %s already: bindings and denies have ids of their own", clip(id.value), b.where(earlier))
+		return
+	}
+	ids[id.value] = id.place
+}
+
+func (b *builder) binding(d *binding) secret.Binding {
+	out := secret.Binding{ID: d.id.value, At: b.line(d.place), Scope: b.scope(&d.scope)}
+	for i := range d.reads.items {
+		b.bindingRead(&d.reads.items[i], &out.Scope)
+	}
+	out.Names = b.names(d)
+	if d.ok && !d.reads.set && !d.names.set {
+		b.errorf(d.place, `a binding needs "read" or "names": without, it gives nothing`)
+	}
+	b.bindingWhen(d, &out)
+	return out
+}
+
+func (b *builder) bindingRead(t *text, into *secret.Scope) {
+	if !t.ok {
+		return
+	}
+	p, err := secret.ParseRead(t.value)
+	if err != nil {
+		b.errorf(t.place, "%v", err)
+	} else if lookup(b, b.vaults, "vault", p.Vault(), t.place) {
+		into.Read = append(into.Read, p)
+	}
+}
+
+func (b *builder) names(d *binding) map[string]secret.Ref {
+	if !d.names.ok {
+		return nil
+	}
+	names := map[string]secret.Ref{}
+	for _, e := range d.names.entries {
+		if e.name.ok {
+			if why := loneName(e.name.value); why != "" {
+				b.errorf(e.name.place, "%q can't be a secret's name: %s", clip(e.name.value), why)
+			}
+		}
+		if !e.value.ok {
+			continue
+		}
+		ref, err := secret.ParseRef(e.value.value)
+		if err != nil {
+			b.errorf(e.value.place, "%v", err)
+		} else if lookup(b, b.vaults, "vault", ref.Vault, e.value.place) {
+			names[e.name.value] = ref
+		}
+	}
+	return names
+}
+
+// loneName says why a pipeline could not ask for the name alone, or nothing.
+func loneName(s string) string {
+	switch {
+	case strings.Contains(s, "/"):
+		return "with a slash in it, it would be read as vault/secret"
+	case strings.ContainsFunc(s, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }):
+		return "it holds a blank or a character that can't be seen"
+	}
+	return ""
+}
+
+func (b *builder) deny(d *deny) secret.Deny {
+	out := secret.Deny{ID: d.id.value, At: b.line(d.place), Scope: b.scope(&d.scope), Reason: d.reason.value}
+	for i := range d.reads.items {
+		b.denyRead(&d.reads.items[i], &out.Scope)
+	}
+	for i := range d.when.events {
+		if c := &d.when.events[i]; c.ok {
+			out.When = append(out.When, b.condition(c))
+		}
+	}
+	return out
+}
+
+func (b *builder) denyRead(t *text, into *secret.Scope) {
+	if !t.ok {
+		return
+	}
+	p, err := secret.ParseDenyRead(t.value)
+	if err != nil {
+		b.errorf(t.place, "%v", err)
+		return
+	}
+	into.Read = append(into.Read, p)
+	if p.Narrow() {
+		b.warnf(t.place, "%q: a deny holds for every version and every key; write it without them", t.value)
+	}
+	if !strings.Contains(p.Vault(), "*") { // a misspelt vault would deny nothing
+		known := b.used[used{"vault", p.Vault()}]
+		lookup(b, b.vaults, "vault", p.Vault(), t.place)
+		b.used[used{"vault", p.Vault()}] = known // withholding alone is no use of a vault
+		return
+	}
+	b.denyGlob(t, p)
+}
+
+// denyGlob warns of a pattern of vaults that meets none.
+func (b *builder) denyGlob(t *text, p secret.ReadPattern) {
+	glob, err := secret.ParsePattern(p.Vault())
+	if err != nil || b.partial || p.Vault() == "*" {
+		return
+	}
+	for alias := range b.vaults {
+		if glob.Match(alias) {
+			return
+		}
+	}
+	b.warnf(t.place, "%q: no vault's alias matches %q", t.value, p.Vault())
+}
+
+// scope compiles what both sorts of rule have in common, except read and when.
+func (b *builder) scope(d *scope) secret.Scope {
+	out := secret.Scope{Actors: b.actors(&d.actors)}
+	for i := range d.repos.items {
+		p := &d.repos.items[i]
+		if !p.slug.ok {
+			continue
+		}
+		slug, err := secret.ParseSlugPattern(p.slug.value)
+		if err != nil {
+			b.errorf(p.slug.place, "%v", err)
+		}
+		out.Repos = append(out.Repos, secret.RepoPattern{Slug: slug, UID: p.uid.value})
+	}
+	if !d.pools.set {
+		b.used[used{"pool", secret.DefaultPool}] = true
+	}
+	for _, t := range d.pools.items {
+		if b.pool(t) {
+			out.Pools = append(out.Pools, t.value)
+		}
+	}
+	return out
+}
+
+// pool checks that a pool is there. The environment can give "default" without a file's help.
+func (b *builder) pool(t text) bool {
+	if !t.ok {
+		return false
+	}
+	if t.value == secret.DefaultPool && b.pools[t.value] == nil {
+		return true
+	}
+	return lookup(b, b.pools, "pool", t.value, t.place)
+}
