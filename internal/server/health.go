@@ -1,0 +1,80 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// answerPublic serves the public listener: the two health checks whatever handler is in force, then the handler.
+func (s *Server) answerPublic(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case reads(r, "/healthz"):
+		writeLive(w)
+	case reads(r, "/readyz"):
+		s.writeReady(w)
+	default:
+		if handler := s.handler.Load(); handler != nil {
+			(*handler).ServeHTTP(w, r)
+			return
+		}
+		writeError(w, http.StatusServiceUnavailable, "starting: no configuration is in force yet")
+	}
+}
+
+// answerAdmin serves the admin listener.
+func (s *Server) answerAdmin(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case reads(r, "/healthz"):
+		writeLive(w)
+	case reads(r, "/status") && s.options.Status != nil:
+		s.writeStatus(w)
+	default:
+		writeError(w, http.StatusNotFound, "not found: this listener has GET /status and GET /healthz")
+	}
+}
+
+// reads tells whether the request is a GET or HEAD of exactly this path.
+func reads(r *http.Request, path string) bool {
+	return r.URL.Path == path && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+}
+
+func writeLive(w http.ResponseWriter) { writeJSON(w, http.StatusOK, []byte(`{"status":"live"}`)) }
+
+func (s *Server) writeReady(w http.ResponseWriter) {
+	reasons := s.notReady()
+	if len(reasons) == 0 {
+		writeJSON(w, http.StatusOK, []byte(`{"status":"ready"}`))
+		return
+	}
+	document, _ := json.Marshal(struct { // strings always marshal
+		Status  string   `json:"status"`
+		Reasons []string `json:"reasons"`
+	}{"not ready", reasons})
+	writeJSON(w, http.StatusServiceUnavailable, document)
+}
+
+func (s *Server) notReady() []string {
+	var reasons []string
+	if s.draining.Load() {
+		reasons = append(reasons, "draining")
+	}
+	if s.handler.Load() == nil {
+		reasons = append(reasons, "no configuration is in force yet")
+	}
+	if s.options.Ready != nil {
+		reasons = append(reasons, s.options.Ready()...)
+	}
+	return reasons
+}
+
+func (s *Server) writeStatus(w http.ResponseWriter) {
+	document, err := json.MarshalIndent(s.options.Status(), "", "  ")
+	if err != nil {
+		// The error's text can quote what failed to marshal, so only its type is told.
+		s.options.Log.Error().Str("error", fmt.Sprintf("%T", err)).Msg("the status cannot be written as JSON")
+		writeError(w, http.StatusInternalServerError, "internal error")
+		return
+	}
+	writeJSON(w, http.StatusOK, document)
+}
