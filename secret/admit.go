@@ -52,7 +52,6 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func keyOf(document []byte, key string) (value []byte, problem string) {
 	const notJSON = "the secret is not one JSON object, so it has no keys"
 	d := json.NewDecoder(bytes.NewReader(document))
-	d.UseNumber()
 	if t, err := d.Token(); err != nil || t != json.Delim('{') || !utf8.Valid(document) {
 		return nil, notJSON
 	}
@@ -103,5 +102,5 @@ func scalar(raw json.RawMessage) (value []byte, problem string) {
 		}
 		return []byte(s), ""
 	}
-	return bytes.Clone(raw), ""
+	return raw, ""
 }

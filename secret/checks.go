@@ -90,21 +90,27 @@ func (d *Decision) candidates() []candidate {
 		return nil
 	}
 	var found []candidate
+	valid := validSlug(d.request.Repo.Slug)
 	for i := range d.policy.bindings {
 		b := &d.policy.bindings[i]
-		target := ref
+		best := candidate{binding: b, ref: ref, at: atRepo}
 		if alone != "" {
-			if target, ok = b.Names[alone]; !ok {
+			if best.ref, ok = b.Names[alone]; !ok {
 				continue
 			}
 		}
-		best := candidate{binding: b, ref: target}
 		for repo := range b.Repos {
-			if s := b.station(&d.request, int32(repo), target); s >= best.at {
+			s := atRepo
+			if e := (entry{int32(i), int32(repo)}); valid && alone != "" {
+				s = d.policy.nameStation(&d.request, e, best.ref)
+			} else if valid {
+				s = b.station(&d.request, e.repo, best.ref)
+			}
+			if s > best.at || s == atDeny {
 				best.at, best.repo = s, int32(repo)
 			}
 		}
-		if best.at > atRepo || b.gives(target) && alone == "" {
+		if best.at != atRepo || alone == "" && b.gives(ref) {
 			found = append(found, best)
 		}
 	}
@@ -116,6 +122,9 @@ func (d *Decision) candidates() []candidate {
 
 // checks lists the predicates up to the one where the binding stopped.
 func (b *binding) checks(r *Request, c candidate) []Check {
+	if c.at == atDeny {
+		return []Check{{Rule: b.ID, At: b.At, Station: ReasonDeny, Want: "no deny to match", Got: c.ref.String()}}
+	}
 	var list []Check
 	for s := atRepo; s <= min(c.at, atActor); s++ {
 		want, got, relevant := b.describe(r, s, c)
@@ -134,7 +143,8 @@ func (b *binding) describe(r *Request, s station, c candidate) (want, got string
 	case atRepo:
 		return join(b.Repos, func(p RepoPattern) string { return p.Slug.text }), r.Repo.Slug, true
 	case atUID:
-		return join(b.Repos, func(p RepoPattern) string { return p.UID }), r.Repo.UID, b.Repos[c.repo].UID != ""
+		want := join(b.Repos, func(p RepoPattern) string { return cmp.Or(p.UID, "any id") })
+		return want, r.Repo.UID, b.Repos[c.repo].UID != ""
 	case atPool:
 		pools := b.Pools
 		if pools == nil {

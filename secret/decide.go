@@ -62,16 +62,15 @@ func (p *Policy) decideRef(d *Decision, ref Ref) {
 	if p.vaults[ref.Vault] == nil {
 		return // equal to a name that means nothing: what is configured shows to nobody
 	}
-	d.Ref = ref
 	if d.DeniedBy = p.denied(&d.request, ref); d.DeniedBy != "" {
-		d.Reason = ReasonDeny
+		d.conclude(atDeny, ref, "")
 		return
 	}
 	best, by := atRepo, ""
-	p.byRepo.each(d.request.Repo.Slug, func(e entry) {
+	p.candidates(&d.request, func(e entry) {
 		b := &p.bindings[e.rule]
 		s := b.station(&d.request, e.repo, ref)
-		if s > best || s == best && s == granted && b.ID < by {
+		if s > best || s == best && b.ID < by {
 			best, by = s, b.ID
 		}
 	})
@@ -82,51 +81,65 @@ func (p *Policy) decideRef(d *Decision, ref Ref) {
 //
 // Whether two bindings disagree is found out before any deny is asked, so that a deny never turns "ambiguous" into a grant.
 func (p *Policy) decideName(d *Decision, name string) {
-	best, by := atName, ""
-	var target Ref
-	p.byRepo.each(d.request.Repo.Slug, func(e entry) {
+	best, by, target := atName, "", Ref{}
+	ambiguous := false
+	p.candidates(&d.request, func(e entry) {
 		b := &p.bindings[e.rule]
 		ref, ok := b.Names[name]
-		if !ok || best == atAmbiguous {
+		if !ok {
 			return
 		}
-		s := b.station(&d.request, e.repo, ref)
-		switch {
-		case s == atRepo: // not this repository's
-		case s == granted && best == granted && ref != target:
-			best = atAmbiguous
-		case s == granted:
-			if best != granted || b.ID < by {
-				by = b.ID
-			}
-			best, target = granted, ref
-		case best == granted:
-		case p.denied(&d.request, ref) != "":
-			best = max(best, atDeny)
-		default:
-			best = max(best, s)
+		s := p.nameStation(&d.request, e, ref)
+		if s == atRepo {
+			return // not this repository's
+		}
+		ambiguous = ambiguous || s == granted && best == granted && ref != target
+		if s > best || s == best && b.ID < by {
+			best, by, target = s, b.ID, ref
 		}
 	})
-	if best == granted {
+	switch {
+	case ambiguous:
+		d.Reason = ReasonAmbiguous
+		return
+	case best == granted || best == atDeny:
 		if d.DeniedBy = p.denied(&d.request, target); d.DeniedBy != "" {
-			d.Ref, best = target, atDeny
+			best = atDeny
 		}
 	}
 	d.conclude(best, target, by)
 }
 
+// nameStation is where a binding stops that maps a name to ref: at a deny of ref before anything else, unless it would
+// grant.
+func (p *Policy) nameStation(r *Request, e entry, ref Ref) station {
+	s := p.bindings[e.rule].station(r, e.repo, ref)
+	if s > atDeny && s != atRepo && s != granted && p.denied(r, ref) != "" {
+		return atDeny
+	}
+	return s
+}
+
+// candidates calls yield for every pattern of a binding that may name the request's repository.
+func (p *Policy) candidates(r *Request, yield func(entry)) {
+	if validSlug(r.Repo.Slug) {
+		p.byRepo.each(r.Repo.Slug, yield)
+	}
+}
+
 func (d *Decision) conclude(best station, ref Ref, by string) {
+	d.Ref = ref
 	if best != granted {
 		d.Reason = stationReasons[best]
 		return
 	}
-	d.Grant, d.Ref, d.Reason = &Grant{ref, by}, ref, ""
+	d.Grant, d.Reason = &Grant{ref, by}, ""
 }
 
-// station tells where the binding stops, seen through one of its repository patterns.
+// station tells where the binding stops, seen through one of its repository patterns. The slug is a valid one.
 func (b *binding) station(r *Request, repo int32, ref Ref) station {
 	switch {
-	case !validSlug(r.Repo.Slug) || !b.Repos[repo].Slug.Match(r.Repo.Slug):
+	case !b.Repos[repo].Slug.Match(r.Repo.Slug):
 		return atRepo
 	case r.Repo.UID == "" || b.Repos[repo].UID != "" && b.Repos[repo].UID != r.Repo.UID:
 		return atUID

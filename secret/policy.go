@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,22 +54,25 @@ func NewPolicy(rules Rules) (*Policy, error) {
 	for _, v := range p.vaults {
 		v.doors = doors[fold(v.Host)]
 	}
-	groups := make(map[string]map[string]struct{}, len(rules.Groups))
-	for name, logins := range rules.Groups {
-		groups[fold(name)] = set(logins)
+	groups, err := compileGroups(rules.Groups)
+	if err != nil {
+		return nil, err
 	}
 	ids := map[string]bool{}
 	for i := range rules.Bindings {
 		b := &rules.Bindings[i]
-		if err := p.add(b, ids); err != nil {
-			return nil, err
+		if err := errors.Join(unique(ids, b.ID), b.meaningful(), p.listed(b)); err != nil {
+			return nil, fmt.Errorf("binding %q: %w", b.ID, err)
+		}
+		if b.Repos != nil { // without a repository it matches none
+			p.byRepo.add(i, b.Repos)
 		}
 		p.bindings = append(p.bindings, binding{b, compilePeople(b.Actors, groups)})
 	}
 	for i := range rules.Denies {
 		d := &rules.Denies[i]
-		if err := unique(ids, d.ID); err != nil {
-			return nil, err
+		if err := errors.Join(unique(ids, d.ID), d.meaningful()); err != nil {
+			return nil, fmt.Errorf("deny %q: %w", d.ID, err)
 		}
 		p.denies = append(p.denies, deny{d, compilePeople(d.Actors, groups)})
 		p.denyRepo.add(i, d.Repos)
@@ -78,24 +82,49 @@ func NewPolicy(rules Rules) (*Policy, error) {
 	return p, nil
 }
 
-func (p *Policy) add(b *Binding, ids map[string]bool) error {
-	if err := unique(ids, b.ID); err != nil {
-		return err
-	}
+// listed tells whether every vault that a binding reads is one that the rules list.
+func (p *Policy) listed(b *Binding) error {
 	for _, read := range b.Read {
 		if p.vaults[read.vault] == nil {
-			return fmt.Errorf("binding %q reads from the unknown vault %q", b.ID, read.vault)
+			return fmt.Errorf("it reads from the unknown vault %q", read.vault)
 		}
 	}
 	for name, ref := range b.Names {
 		if p.vaults[ref.Vault] == nil {
-			return fmt.Errorf("binding %q maps %q to the unknown vault %q", b.ID, name, ref.Vault)
+			return fmt.Errorf("it maps %q to the unknown vault %q", name, ref.Vault)
 		}
 	}
-	if b.Repos != nil { // without a repository it matches none
-		p.byRepo.add(len(p.bindings), b.Repos)
+	return nil
+}
+
+// meaningful refuses what could be read in two ways: an empty list is neither "not stated" nor "nothing", and an event that
+// policy does not know matches nothing, so that a rule about it says something else than its author meant.
+func (s *Scope) meaningful() error {
+	empty := s.Repos != nil && len(s.Repos) == 0 || s.When != nil && len(s.When) == 0 || s.Pools != nil && len(s.Pools) == 0 ||
+		s.Read != nil && len(s.Read) == 0 || s.Actors.Names != nil && len(s.Actors.Names) == 0
+	for _, c := range s.When {
+		if !slices.Contains(BuildEvents[:], c.Event) {
+			return fmt.Errorf("no event is called %q", c.Event)
+		}
+		for _, list := range [...][]Pattern{c.Branches, c.Tags, c.Into, c.DeployTo, c.Cron} {
+			empty = empty || list != nil && len(list) == 0
+		}
+	}
+	if empty {
+		return errors.New("an empty list says nothing: leave it out, or name something")
 	}
 	return nil
+}
+
+func compileGroups(groups map[string][]string) (map[string]map[string]struct{}, error) {
+	compiled := make(map[string]map[string]struct{}, len(groups))
+	for name, logins := range groups {
+		if compiled[fold(name)] != nil {
+			return nil, fmt.Errorf("two groups are called %q, case aside", name)
+		}
+		compiled[fold(name)] = set(logins)
+	}
+	return compiled, nil
 }
 
 func unique(ids map[string]bool, id string) error {

@@ -209,7 +209,7 @@ func parseRead(s string) (ReadPattern, error) {
 		p.name = "*"
 	}
 	switch {
-	case !globset(p.vault, maxAlias, "-_."):
+	case !globset(p.vault, maxAlias, "-_.") || !strings.Contains(p.vault, "*") && !ValidAlias(p.vault):
 		return ReadPattern{}, fmt.Errorf("%q: no vault's alias can be %q", s, p.vault)
 	case !globset(p.name, maxSecretName, "-"):
 		return ReadPattern{}, fmt.Errorf("%q: no Key Vault secret can be called %q: it has letters, digits and dashes", s, p.name)

@@ -49,11 +49,11 @@ func (x *exchange) refuse(err error) {
 	switch code {
 	case http.StatusUnauthorized: // RFC 9110 asks for a challenge; the names are draft-cavage's
 		h.Set("WWW-Authenticate", `Signature realm="drone-entra",headers="accept accept-encoding content-type date digest"`)
-		h.Set("Connection", "close")
-	case http.StatusLengthRequired, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
-		h.Set("Connection", "close") // whatever is left of the body is not read
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
+	}
+	if !x.read || code == http.StatusUnauthorized {
+		h.Set("Connection", "close") // else net/http waits for the rest of a body that nobody has proven
 	}
 	body := append([]byte(`{"message":`), quote(message)...)
 	body = append(body, `,"request":`...)

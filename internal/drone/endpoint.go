@@ -75,6 +75,7 @@ type exchange struct {
 	r      *http.Request
 	caller secret.Caller
 	proof  proof
+	read   bool // the body was read
 }
 
 // run returns the bytes of a 200. Whatever it refuses is on record when it returns.
@@ -161,6 +162,7 @@ func (x *exchange) body() ([]byte, error) {
 	case n > x.guard.maxBody:
 		return nil, status(http.StatusRequestEntityTooLarge, "the request is too large")
 	default:
+		x.read = true
 		body := make([]byte, n)
 		if _, err := io.ReadFull(x.r.Body, body); err != nil {
 			return nil, status(http.StatusBadRequest, "the body ended early or came too slowly")

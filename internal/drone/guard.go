@@ -47,8 +47,8 @@ type Guard struct {
 	repeats *repeats
 }
 
-// NewGuard refuses a key that is too short, and one that stands in two pools or twice in one: a request could then be of
-// either. The errors name keys by pool and id.
+// NewGuard refuses a key that is too short, and two that can't be told apart: a request, or who opens its answer, could
+// then be of either pool. The errors name keys by pool and id.
 func NewGuard(o Options) (*Guard, error) {
 	if len(o.Keys) == 0 {
 		return nil, errors.New("no runner can prove itself: there is no key; set pools in the configuration, or DRONE_SECRET")
@@ -60,12 +60,15 @@ func NewGuard(o Options) (*Guard, error) {
 			return nil, fmt.Errorf("the key %q of pool %q has %d bytes, at least %d are needed: make one with `openssl rand -hex 32`",
 				k.ID, k.Pool, len(k.Secret), MinKey)
 		}
-		if other, ok := seen[string(k.Secret)]; ok {
-			return nil, fmt.Errorf("the key %q of pool %q is also the key %q of pool %q: pools are told apart by their keys, so give each its own",
-				k.ID, k.Pool, other.ID, other.Pool)
+		made := newKey(k)
+		for _, mark := range made.marks(k) {
+			if other, ok := seen[mark]; ok {
+				return nil, fmt.Errorf("the key %q of pool %q is the same as the key %q of pool %q, or begins with the same %d bytes, which seal the answers: give each its own",
+					k.ID, k.Pool, other.ID, other.Pool, MinKey)
+			}
+			seen[mark] = k
 		}
-		seen[string(k.Secret)] = k
-		g.keys = append(g.keys, newKey(k))
+		g.keys = append(g.keys, made)
 	}
 	return g, nil
 }

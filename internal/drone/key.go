@@ -40,6 +40,12 @@ func (k *key) mac(dst, text []byte) []byte {
 	return dst
 }
 
+// marks are what must differ between any two keys: the bytes that seal, and what verifies. The second is seen by its
+// result, since HMAC (RFC 2104) pads a short key with zeros and hashes a long one, so that unequal keys can be the same.
+func (k *key) marks(of Key) [2]string {
+	return [2]string{"seals " + string(of.Secret[:MinKey]), "verifies " + string(k.mac(nil, []byte("mark")))}
+}
+
 // seal encrypts an answer the way every runner decrypts it when it sees `Content-Encoding: aesgcm`: AES-256-GCM under the
 // first 32 bytes of the shared key, the 12-byte nonce in front.
 func (k *key) seal(plain []byte) []byte {

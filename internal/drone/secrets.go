@@ -3,6 +3,7 @@ package drone
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -63,18 +64,18 @@ type wireRepo struct {
 }
 
 type wireBuild struct {
-	Number     int64 `json:"number"`
-	Event      text  `json:"event"`
-	Ref        text  `json:"ref"`
-	After      text  `json:"after"`
-	Source     text  `json:"source"`
-	SourceRepo text  `json:"source_repo"`
-	Target     text  `json:"target"`
-	DeployTo   text  `json:"deploy_to"`
-	Cron       text  `json:"cron"`
-	Trigger    text  `json:"trigger"`
-	Sender     text  `json:"sender"`
-	Link       text  `json:"link"`
+	Number     integer `json:"number"`
+	Event      text    `json:"event"`
+	Ref        text    `json:"ref"`
+	After      text    `json:"after"`
+	Source     text    `json:"source"`
+	SourceRepo text    `json:"source_repo"`
+	Target     text    `json:"target"`
+	DeployTo   text    `json:"deploy_to"`
+	Cron       text    `json:"cron"`
+	Trigger    text    `json:"trigger"`
+	Sender     text    `json:"sender"`
+	Link       text    `json:"link"`
 }
 
 // text is a string that must be one: JSON's null would decode to nothing, and a field that says nothing where Drone
@@ -96,6 +97,25 @@ func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
+// integer is a number that must be one, as text is.
+type integer int64
+
+var errNotInteger = errors.New("a whole number is wanted")
+
+// UnmarshalJSONFrom reads a JSON number without a fraction or an exponent.
+func (i *integer) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(token.String(), 10, 64)
+	if token.Kind() != '0' || err != nil {
+		return errNotInteger
+	}
+	*i = integer(n)
+	return nil
+}
+
 // ParseRequest reads the body of a secret call strictly: a name twice, invalid UTF-8, a lone surrogate, trailing data, a
 // wrong type, or `repo` or `build` missing are errors; names match exactly; unknown fields are fine, as Drone adds some with
 // each version. The error is for the sender and quotes nothing of the body. Pool is left empty.
@@ -113,7 +133,7 @@ func ParseRequest(body []byte) (secret.Request, error) {
 		Name: string(w.Name),
 		Repo: secret.Repo{UID: string(r.UID), Slug: string(r.Slug), DefaultBranch: string(r.DefaultBranch)},
 		Build: secret.Build{
-			Number: b.Number, Event: string(b.Event), Ref: string(b.Ref), SHA: string(b.After),
+			Number: int64(b.Number), Event: string(b.Event), Ref: string(b.Ref), SHA: string(b.After),
 			Source: string(b.Source), SourceRepo: string(b.SourceRepo), Target: string(b.Target),
 			DeployTo: string(b.DeployTo), Cron: string(b.Cron),
 			Trigger: string(b.Trigger), Sender: string(b.Sender), Link: string(b.Link),

@@ -16,6 +16,9 @@ type signature struct {
 	headers []string
 }
 
+// maxSigned bounds the list of signed headers, so that a stranger's long one costs nothing; drone-go signs five.
+const maxSigned = 32
+
 // readSignature takes the one signature of a request and refuses whatever a sender could use to sign less than all:
 // another algorithm, a shorter list of headers, a parameter twice.
 func readSignature(h http.Header) (signature, *secret.Error) {
@@ -34,6 +37,9 @@ func readSignature(h http.Header) (signature, *secret.Error) {
 		return signature{}, unproven(secret.ReasonSignature, "the signature is no SHA-256 MAC in base64")
 	}
 	headers := strings.Split(parameters["headers"], " ")
+	if len(headers) > maxSigned {
+		return signature{}, unproven(secret.ReasonHeaders, "the signature's list of headers is too long")
+	}
 	for i, name := range headers {
 		if name == "" || slices.Contains(headers[:i], name) {
 			return signature{}, unproven(secret.ReasonHeaders, "the signature's list of headers has a gap or one of them twice")

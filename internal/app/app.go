@@ -1,0 +1,172 @@
+// Package app is where the rooms meet: it makes a running extension of a configuration and its surroundings.
+//
+// It holds no logic of its own beyond wiring, the environment's names, and what an operator sees of the whole: the log of
+// events, readiness, the status. It trusts that config checked what files say; what only the surroundings can show (keys,
+// addresses, a stray client secret, a record that can't be written) it checks before anything is served, and refuses to
+// start with the remedy.
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/drone-entra/drone-entra/internal/audit"
+	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/internal/entra"
+	"github.com/drone-entra/drone-entra/internal/server"
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Env is the surroundings of the extension.
+type Env struct {
+	Getenv    func(string) string
+	Now       func() time.Time  // nil: time.Now
+	Transport http.RoundTripper // towards Entra and Key Vault; nil: the one for production
+	Log       io.Writer
+	Terminal  bool // Log is a terminal
+}
+
+// App is one extension, from New to the end of Run.
+type App struct {
+	env     Env
+	log     zerolog.Logger
+	record  *audit.Record
+	events  secret.Recorder
+	server  *server.Server
+	current atomic.Pointer[generation]
+	probes  *probes
+	started time.Time
+}
+
+// New builds everything and binds the addresses, so that Run only has to serve. The error says what to change.
+func New(c *config.Config, env Env) (*App, error) {
+	if err := entra.CheckEnvironment(env.Getenv); err != nil {
+		return nil, err
+	}
+	if err := c.CheckListen(truth(env.Getenv("DRONE_ENTRA_PLAIN_HTTP"))); err != nil {
+		return nil, err
+	}
+	keys, warnings, err := loadKeys(c.Pools, env.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	env.Now = cmpFunc(env.Now, time.Now)
+	if env.Transport == nil {
+		env.Transport = entra.NewTransport()
+	}
+	a := &App{env: env, log: newLog(c.Log, env), started: env.Now()}
+	for _, w := range append(warnings, overridden(c, env.Getenv)...) {
+		a.log.Warn().Msg(w)
+	}
+	if a.record, err = audit.Open(audit.Options{File: c.Record.File, Instance: instance(), Now: env.Now, Log: a.log}); err != nil {
+		return nil, err
+	}
+	a.events = newLogged(a.record, a.log)
+	g, err := newGeneration(c, keys, a.events, env, a.log)
+	if err == nil {
+		a.current.Store(g)
+		a.probes = newProbes(a.log)
+		err = a.open(c)
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.record.Close(context.Background()))
+	}
+	return a, nil
+}
+
+// open puts the start on record and binds the addresses.
+func (a *App) open(c *config.Config) error {
+	ctx := context.Background()
+	if err := a.record.KeepConfig(c.SHA256, c.Content); err != nil {
+		return err
+	}
+	for _, e := range []secret.Event{
+		{Kind: secret.EventStart, Outcome: secret.Started, Config: c.SHA256},
+		{Kind: secret.EventConfig, Outcome: secret.Accepted, Config: c.SHA256, Detail: c.Summary()},
+	} {
+		if err := a.events.Record(ctx, e); err != nil {
+			return err
+		}
+	}
+	o := server.Options{
+		Address: Address(c.Listen, a.env.Getenv), CertFile: c.Listen.CertFile, KeyFile: c.Listen.KeyFile,
+		Admin:       cmp.Or(c.Listen.Admin, config.DefaultAdmin),
+		Connections: c.Limits.Connections, WriteTimeout: c.Limits.Budget + 10*time.Second,
+		Grace: c.Limits.Drain, Drain: c.Limits.Budget + 5*time.Second,
+		Ready: a.unready, Status: a.status, Log: a.log,
+	}
+	var err error
+	if a.server, err = server.New(o); err != nil && c.Listen.Admin == "" {
+		// Nobody asked for the default admin address; another program may have it.
+		o.Admin = ""
+		var again error
+		if a.server, again = server.New(o); again == nil {
+			a.log.Warn().Err(err).Msg("serving without /status: set listen.admin to a free address")
+			err = nil
+		}
+	}
+	if err == nil {
+		a.server.Swap(a.current.Load().handler)
+	}
+	return err
+}
+
+// Run serves until ctx ends, then drains and closes the record.
+func (a *App) Run(ctx context.Context) error {
+	a.log.Info().Str("address", a.Addr()).Str("config", a.current.Load().config.SHA256).
+		Str("rules", a.current.Load().config.Summary()).Msg("serving")
+	background, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); a.probes.run(background, a.current.Load().vaults) }()
+	err := a.server.Run(ctx)
+	stop()
+	<-done
+	return errors.Join(err, a.Close())
+}
+
+// Close ends what Run would end, for an App that is not run.
+func (a *App) Close() error {
+	a.current.Load().close()
+	stopped := a.events.Record(context.Background(), secret.Event{Kind: secret.EventStop, Outcome: secret.Stopped})
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return errors.Join(stopped, a.server.Close(), a.record.Close(ctx))
+}
+
+// Addr is where runners reach the extension, as host:port.
+func (a *App) Addr() string { return a.server.Addr().String() }
+
+// unready lists why no answer can be right now.
+func (a *App) unready() (reasons []string) {
+	if a.record.Healthy() != nil {
+		reasons = append(reasons, "the record can't be written")
+	}
+	if !a.probes.finished() && a.env.Now().Sub(a.started) < probeGrace {
+		reasons = append(reasons, "the first probes of the vaults are under way")
+	}
+	return reasons
+}
+
+// instance names this replica in the record.
+func instance() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}
+
+func cmpFunc(f, otherwise func() time.Time) func() time.Time {
+	if f == nil {
+		return otherwise
+	}
+	return f
+}

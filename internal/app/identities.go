@@ -1,0 +1,55 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/internal/entra"
+)
+
+// openIdentities makes an Entra identity of each that the configuration names. What it leaves out comes from the
+// environment, where the workload identity webhook of Kubernetes puts it.
+func openIdentities(all map[string]config.Identity, env Env, transport http.RoundTripper, log zerolog.Logger) (map[string]*entra.Identity, error) {
+	opened := make(map[string]*entra.Identity, len(all))
+	for name, c := range all {
+		o := entra.Options{
+			Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Cloud: c.Cloud, Managed: c.Managed,
+			AssertionFile: c.AssertionFile, Transport: transport, Now: env.Now, Log: log,
+		}
+		if err := fromEnvironment(&o, c, env.Getenv); err != nil {
+			return nil, fmt.Errorf("%s: identity %q: %w", c.At, name, err)
+		}
+		identity, err := entra.New(o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: identity %q: %w", c.At, name, err)
+		}
+		opened[name] = identity
+	}
+	return opened, nil
+}
+
+func fromEnvironment(o *entra.Options, c config.Identity, getenv func(string) string) error {
+	if c.Managed {
+		return nil
+	}
+	for _, v := range []struct {
+		value         *string
+		variable, key string
+	}{
+		{&o.TenantID, "AZURE_TENANT_ID", "tenant_id"},
+		{&o.ClientID, "AZURE_CLIENT_ID", "client_id"},
+		{&o.AssertionFile, "AZURE_FEDERATED_TOKEN_FILE", "assertion: {file: …}"},
+	} {
+		if *v.value == "" {
+			*v.value = strings.TrimSpace(getenv(v.variable))
+		}
+		if *v.value == "" {
+			return fmt.Errorf("neither %s nor the variable %s says who we are: set one of them; on Kubernetes the workload identity webhook sets the variable on pods labelled azure.workload.identity/use", v.key, v.variable)
+		}
+	}
+	return nil
+}

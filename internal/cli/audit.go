@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/drone-entra/drone-entra/internal/audit"
+	"github.com/drone-entra/drone-entra/internal/config"
+)
+
+type auditCommand struct {
+	Verify verifyCommand `cmd:"" help:"Check that no line of the record was changed, removed or moved."`
+}
+
+type verifyCommand struct {
+	Config []string `help:"Configuration that names the record." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH" xor:"where"`
+	File   string   `help:"The record itself (default: as configured, else /var/lib/drone-entra/audit.jsonl)." placeholder:"RECORD" xor:"where"`
+}
+
+// Run verifies the whole chain, rotated files included; exit code 1 names the first bad line.
+func (c verifyCommand) Run(out *printer) error {
+	file := c.File
+	if file == "" {
+		file = config.DefaultRecord
+		if len(c.Config) > 0 {
+			loaded, problems := config.Load(c.Config)
+			if loaded == nil {
+				out.problems(problems)
+				return no
+			}
+			file = loaded.Record.File
+		}
+	}
+	verified, err := audit.Verify(file)
+	if err != nil {
+		return fmt.Errorf("the record does not verify: %w", err)
+	}
+	if verified.Lines == 0 {
+		out.printf("%s is empty: nothing was recorded yet\n", file)
+		return nil
+	}
+	out.printf("%s  %d lines in %s, from %s to %s\n", out.paint(good, "unbroken"), verified.Lines,
+		plural(len(verified.Files), "file"), verified.First.Format(time.RFC3339), verified.Last.Format(time.RFC3339))
+	if verified.FirstSeq > 1 {
+		out.printf("  The first line here is number %d: the files before it are kept elsewhere and were not read.\n", verified.FirstSeq)
+	}
+	out.printf("  The chain ends at number %d with %s. Lines cut off behind it show only against the log, which names the end each minute.\n",
+		verified.Seq, verified.Hash)
+	return nil
+}

@@ -1,0 +1,143 @@
+// Package cli is the command line: it parses, calls what does the work, and prints. What people read goes to standard
+// output, problems and logs to standard error.
+//
+// Exit codes: 0 good, 1 the answer is no (a problem found, denied, a broken chain), 2 wrong use. Main is the one door,
+// for main and for tests alike; nothing here ends the process.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+)
+
+// Env is all that a command knows of the world.
+type Env struct {
+	Args           []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+}
+
+// The exit codes.
+const (
+	exitGood  = 0
+	exitNo    = 1
+	exitUsage = 2
+)
+
+// commands is the whole command line; kong makes parser and help of it.
+type commands struct {
+	Serve       serveCommand       `cmd:"" help:"Run the extension."`
+	Dev         devCommand         `cmd:"" help:"Try it: the extension on an emulated Entra and Key Vault, with a short story."`
+	Check       checkCommand       `cmd:"" help:"Find every problem of a configuration, and run its expectations."`
+	Explain     explainCommand     `cmd:"" help:"Say whether a build may have a secret, and every predicate behind that. Offline."`
+	Request     requestCommand     `cmd:"" help:"Ask a running extension for a secret as a runner does."`
+	Audit       auditCommand       `cmd:"" help:"Read the record."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the extension on this machine whether it lives, for a container without a shell."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
+}
+
+// no is an error whose answer has been printed already.
+var no = errors.New("no")
+
+// exited carries kong's wish to end the process up to Main.
+type exited int
+
+// Main runs one command and returns its exit code.
+func Main(ctx context.Context, env Env) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			e, ok := p.(exited)
+			if !ok {
+				panic(p)
+			}
+			code = int(e)
+		}
+	}()
+	var c commands
+	out := newPrinter(env)
+	parser, err := kong.New(&c,
+		kong.Name("drone-entra"),
+		kong.Description("Secrets for Drone CI from Azure Key Vault, without a stored credential: released to a build only where a binding says so, and on record before they leave."),
+		kong.Writers(env.Stdout, env.Stderr),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(env, out),
+		kong.Vars{"version": versionText()},
+	)
+	if err != nil {
+		fmt.Fprintln(env.Stderr, "drone-entra:", err)
+		return exitUsage
+	}
+	parsed, err := parser.Parse(env.Args)
+	if err != nil {
+		out.problem("%s\nTry: drone-entra --help", err)
+		return exitUsage
+	}
+	return out.exit(parsed.Run())
+}
+
+// exit prints an error that nobody printed yet and turns it into the exit code.
+func (p *printer) exit(err error) int {
+	usage, isUsage := errors.AsType[usageError](err)
+	switch {
+	case err == nil:
+		return exitGood
+	case errors.Is(err, no):
+		return exitNo
+	case isUsage:
+		p.problem("%s", usage)
+		return exitUsage
+	}
+	p.problem("%s", err)
+	return exitNo
+}
+
+// usageError is a command used wrongly.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// printer writes for people: in colour on a terminal, unless NO_COLOR asks not to (https://no-color.org).
+type printer struct {
+	out, err io.Writer
+	colour   bool
+}
+
+func newPrinter(env Env) *printer {
+	return &printer{env.Stdout, env.Stderr, terminal(env.Stdout) && env.Getenv("NO_COLOR") == ""}
+}
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (p *printer) printf(format string, args ...any) { fmt.Fprintf(p.out, format, args...) }
+
+func (p *printer) problem(format string, args ...any) {
+	fmt.Fprintf(p.err, "drone-entra: "+format+"\n", args...)
+}
+
+// The colours by what they mean.
+const (
+	bad  = "31"
+	good = "32"
+	warn = "33"
+	dim  = "2"
+	bold = "1"
+)
+
+func (p *printer) paint(colour, s string) string {
+	if !p.colour || s == "" {
+		return s
+	}
+	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/drone-entra/drone-entra/internal/app"
+)
+
+type devCommand struct {
+	Once    bool     `help:"End after the story."`
+	Config  []string `help:"A configuration of your own: every vault that it names is emulated, with made-up values." placeholder:"PATH"`
+	Address string   `help:"Where to listen (default: 127.0.0.1:3000, or another port if that is taken)." placeholder:"HOST:PORT"`
+}
+
+// Run starts the extension on the emulator, tells the story of the sample, and goes on serving.
+func (c devCommand) Run(ctx context.Context, env Env, out *printer) (err error) {
+	d, err := app.NewDev(app.DevOptions{
+		Config: c.Config, Address: c.Address, Getenv: env.Getenv, Log: env.Stderr, Colour: terminal(env.Stderr),
+	})
+	out.problems(d.Problems)
+	if errors.Is(err, app.ErrConfig) {
+		return no
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(running) }()
+
+	out.introduce(d)
+	told := c.tell(running, out, d)
+	if told == nil && !c.Once {
+		out.invite(d)
+		d.OpenLog()
+		<-ctx.Done()
+	}
+	stop()
+	return errors.Join(told, <-ended)
+}
+
+func (c devCommand) tell(ctx context.Context, out *printer, d *app.Dev) error {
+	if d.Own {
+		return nil
+	}
+	for step, err := range d.Story(ctx) {
+		if err != nil {
+			return fmt.Errorf("the story did not go as told: %w", err)
+		}
+		out.step(step)
+	}
+	verified, err := d.VerifyRecord()
+	if err != nil {
+		return err
+	}
+	out.printf("\n  The record verifies: %d lines in one unbroken chain, each on disk before its secret left.\n", verified.Lines)
+	return nil
+}
+
+func (p *printer) introduce(d *app.Dev) {
+	p.printf("Entra and Key Vault are emulated at https://login.microsoftonline.com and\n%s, inside this process.\n", strings.Join(d.Vaults(), ",\n"))
+	if d.Own {
+		p.printf("Every secret that the configuration names literally has a made-up value.\n")
+	} else {
+		p.printf("The configuration is %s: worth reading.\n", d.Config)
+	}
+	if d.Moved {
+		p.printf("%s is taken, so the extension listens on %s.\n", "127.0.0.1:3000", d.Addr())
+	}
+	p.printf("\n")
+}
+
+func (p *printer) step(s app.Step) {
+	if s.Before != "" {
+		p.printf("\n  %s\n\n", p.paint(dim, s.Before))
+	}
+	verdict := p.paint(bad, "denied  ")
+	if s.Allowed {
+		verdict = p.paint(good, "released")
+	}
+	took := "       "
+	if s.Allowed {
+		took = fmt.Sprintf("%4.1f ms", float64(s.Took)/float64(time.Millisecond))
+	}
+	p.printf("  %-66s  %-15s  %s  %s  %s\n", s.Build, s.Asked, verdict, took, s.Note)
+}
+
+// invite says how to point a runner at it, and gives a request to try.
+func (p *printer) invite(d *app.Dev) {
+	p.printf("\nServing. For a runner on this machine:\n\n")
+	p.printf("  DRONE_SECRET_PLUGIN_ENDPOINT=%s\n  DRONE_SECRET_PLUGIN_TOKEN=%s\n\n", d.Endpoint(), d.Key)
+	if !d.Own {
+		p.printf("Try, in another terminal:\n\n")
+		p.printf("  DRONE_SECRET_PLUGIN_TOKEN=%s \\\n  %s request %s --repo acme/payments-api --uid 42 \\\n    --event push --ref refs/heads/main shared/ci-token\n\n", d.Key, self(), d.Endpoint())
+		p.printf("  %s explain --config %s --repo acme/payments-api \\\n    --event pull_request --ref refs/pull/7/head pay-prod/deploy-db\n\n", self(), d.Config)
+	}
+	p.printf("Ctrl-C ends it.\n")
+}
+
+// self is how this program was started, so that what is printed can be copied.
+func self() string {
+	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
+		return "go run ./cmd/drone-entra"
+	}
+	return "drone-entra"
+}

@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+type explainCommand struct {
+	facts
+	Secret string   `arg:"" optional:"" name:"ref" help:"vault/secret[@version][/key], or a name that a binding maps."`
+	Config []string `help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
+	JSON   bool     `name:"json" help:"For programs."`
+}
+
+// Run prints the decision, and every rule that came near with its predicates; exit code 1 if it is a denial.
+func (c explainCommand) Run(out *printer) error {
+	request, err := c.request(c.Secret)
+	if err != nil {
+		return err
+	}
+	policy, err := loadPolicy(out, c.Config)
+	if err != nil {
+		return err
+	}
+	decision := policy.Decide(request)
+	if c.JSON {
+		err = printJSON(out, request, decision)
+	} else {
+		out.explain(request, decision)
+		if c.Request == "" {
+			out.assumed(c.facts)
+		}
+	}
+	if err == nil && !decision.Allowed() {
+		return no
+	}
+	return err
+}
+
+// loadPolicy reads a configuration for an offline answer. Problems are printed; with an error there is no policy.
+func loadPolicy(out *printer, paths []string) (*secret.Policy, error) {
+	c, problems := config.Load(orDefault(paths))
+	if problems.Errors() > 0 {
+		fmt.Fprint(out.err, problems)
+		return nil, no
+	}
+	return secret.NewPolicy(c.Rules)
+}
+
+// explain prints a decision for people.
+func (p *printer) explain(r secret.Request, d secret.Decision) {
+	verdict, colour, tail := "DENIED", bad, "reason: "+string(d.Reason)
+	if d.Allowed() {
+		verdict, colour, tail = "ALLOWED", good, "binding: "+d.Grant.Binding
+	}
+	what := printable(asked(r))
+	if d.Ref != (secret.Ref{}) && d.Ref.String() != what {
+		what += " (" + d.Ref.String() + ")"
+	}
+	p.printf("%s  %s to %s, %s   %s\n\n", p.paint(colour, verdict), what, printable(r.Repo.Slug), headline(r), p.paint(bold, tail))
+	rows := group(d)
+	for _, row := range rows {
+		p.row(row, width(rows, func(c secret.Check) string { return c.Rule }), width(rows, func(c secret.Check) string { return c.At }))
+	}
+	if len(rows) == 0 {
+		p.printf("  %s\n", nothingNear(r, d))
+	}
+	if change := d.Remedy(); change.Text != "" {
+		p.printf("\n  %s would allow it with   %s\n", change.Rule, p.paint(bold, change.Text))
+	}
+	if d.Allowed() {
+		p.printf("\n  Whether Key Vault's version is enabled and within its dates is judged when a build asks.\n")
+	}
+}
+
+// headline is the build in a few words.
+func headline(r secret.Request) string {
+	words := []string{r.Build.Event}
+	if r.Build.DeployTo != "" {
+		words = append(words, "to", r.Build.DeployTo)
+	}
+	if r.Build.Ref != "" {
+		words = append(words, r.Build.Ref)
+	}
+	if actor := r.Build.Actor(); actor != "" {
+		words = append(words, "by", actor)
+	}
+	return printable(strings.Join(words, " "))
+}
+
+// group puts the checks of each rule into one row.
+func group(d secret.Decision) (rows [][]secret.Check) {
+	for check := range d.Checks() {
+		if n := len(rows); n > 0 && rows[n-1][0].Rule == check.Rule {
+			rows[n-1] = append(rows[n-1], check)
+		} else {
+			rows = append(rows, []secret.Check{check})
+		}
+	}
+	return rows
+}
+
+func width(rows [][]secret.Check, column func(secret.Check) string) (w int) {
+	for _, row := range rows {
+		w = max(w, utf8.RuneCountInString(column(row[0])))
+	}
+	return w
+}
+
+func (p *printer) row(row []secret.Check, rule, at int) {
+	p.printf("  %-*s  %s", rule, row[0].Rule, p.paint(dim, fmt.Sprintf("%-*s", at, row[0].At)))
+	for _, c := range row {
+		p.printf("   %s", p.predicate(c))
+	}
+	p.printf("\n")
+}
+
+func (p *printer) predicate(c secret.Check) string {
+	text := c.String()
+	if c.OK {
+		return text[:len(text)-2] + p.paint(good, "ok")
+	}
+	return p.paint(bad, string(c.Station)) + text[len(c.Station):]
+}
+
+// failing says whose predicate failed, and how.
+func failing(c secret.Check) string { return c.Rule + " at " + c.At + ": " + c.String() }
+
+// nothingNear explains a denial that no rule came near to.
+func nothingNear(r secret.Request, d secret.Decision) string {
+	if d.Reason != secret.ReasonName {
+		return "No binding names this repository, and none gives this secret."
+	}
+	if !strings.Contains(asked(r), "/") {
+		return fmt.Sprintf("%q is a name alone, and no binding of %s maps it under names.", printable(asked(r)), printable(r.Repo.Slug))
+	}
+	if _, err := secret.ParseRef(asked(r)); err != nil {
+		return printable(err.Error())
+	}
+	return "There is no vault of this alias in the configuration."
+}
+
+// assumed says which facts nobody stated.
+func (p *printer) assumed(f facts) {
+	var left []string
+	if f.Pool == secret.DefaultPool {
+		left = append(left, "pool default")
+	}
+	if f.DefaultBranch == "main" {
+		left = append(left, "default branch main")
+	}
+	if len(left) > 0 {
+		p.printf("\n  %s\n", p.paint(dim, "Taken as given: "+strings.Join(left, ", ")+". What else was left out satisfies no condition."))
+	}
+}
+
+// printable shows a stranger's text as one harmless line.
+func printable(s string) string {
+	q := fmt.Sprintf("%+q", s)
+	if plain := q[1 : len(q)-1]; plain == s {
+		return s
+	}
+	return q
+}
+
+// printJSON is the same for programs.
+func printJSON(out *printer, r secret.Request, d secret.Decision) error {
+	type check struct {
+		Rule      string `json:"rule"`
+		At        string `json:"at"`
+		Deny      bool   `json:"deny,omitempty"`
+		Predicate string `json:"predicate"`
+		OK        bool   `json:"ok"`
+		Want      string `json:"want,omitempty"`
+		Got       string `json:"got,omitempty"`
+	}
+	answer := struct {
+		Decision string  `json:"decision"`
+		Reason   string  `json:"reason,omitempty"`
+		Asked    string  `json:"asked"`
+		Secret   string  `json:"secret,omitempty"`
+		Repo     string  `json:"repo"`
+		Event    string  `json:"event"`
+		Ref      string  `json:"ref,omitempty"`
+		Actor    string  `json:"actor,omitempty"`
+		Binding  string  `json:"binding,omitempty"`
+		DeniedBy string  `json:"denied_by,omitempty"`
+		Checks   []check `json:"checks"`
+	}{
+		Decision: "deny", Reason: string(d.Reason), Asked: asked(r), Repo: r.Repo.Slug, Event: r.Build.Event, Ref: r.Build.Ref,
+		Actor: r.Build.Actor(), DeniedBy: d.DeniedBy, Checks: []check{},
+	}
+	if d.Allowed() {
+		answer.Decision, answer.Binding = "allow", d.Grant.Binding
+	}
+	if d.Ref != (secret.Ref{}) {
+		answer.Secret = d.Ref.String()
+	}
+	for _, c := range slices.Collect(d.Checks()) {
+		answer.Checks = append(answer.Checks, check{c.Rule, c.At, c.Deny, string(c.Station), c.OK, c.Want, c.Got})
+	}
+	e := json.NewEncoder(out.out)
+	e.SetIndent("", "  ")
+	return e.Encode(answer)
+}

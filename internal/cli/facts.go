@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/drone-entra/drone-entra/internal/drone"
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// facts is everything about a build that policy can look at, as flags or from a recorded request.
+type facts struct {
+	Repo          string `help:"Slug of the repository, as acme/app." placeholder:"SLUG"`
+	Event         string `help:"push, tag, cron, promote, rollback, custom or pull_request."`
+	Ref           string `help:"The build's ref, as refs/heads/main."`
+	DeployTo      string `help:"Target of a promote or rollback." placeholder:"TARGET"`
+	Cron          string `help:"Name of the cron job." placeholder:"NAME"`
+	Trigger       string `help:"@hook, @cron, or the login of who pressed the button." placeholder:"LOGIN"`
+	Sender        string `help:"Who pushed, where the trigger is @hook." placeholder:"LOGIN"`
+	Source        string `help:"Source branch of a pull request." placeholder:"BRANCH"`
+	SourceRepo    string `help:"Slug that a pull request comes from." placeholder:"SLUG"`
+	Target        string `help:"Target branch of a pull request." placeholder:"BRANCH"`
+	DefaultBranch string `help:"The repository's default branch." default:"main" placeholder:"BRANCH"`
+	UID           string `name:"uid" help:"The forge's id of the repository." placeholder:"ID"`
+	Pool          string `help:"Pool of the runner." default:"default"`
+	Number        int64  `help:"The build's number." placeholder:"N"`
+
+	Request string `help:"Take all of this from a recorded request: its JSON body, or a file that has it under \"body\", or as received with its head." placeholder:"FILE"`
+}
+
+// request makes the request that policy sees. ref is what the pipeline asks for; it may be left out with a file.
+func (f *facts) request(ref string) (secret.Request, error) {
+	if f.Request != "" {
+		return f.fromFile(ref)
+	}
+	switch {
+	case f.Repo == "":
+		return secret.Request{}, usageError("--repo is missing: whose build is it? Or name a recorded request with --request")
+	case f.Event == "":
+		return secret.Request{}, usageError("--event is missing: push, tag, cron, promote, rollback, custom or pull_request")
+	case ref == "":
+		return secret.Request{}, usageError("the secret is missing: vault/secret[@version][/key], or a name that a binding maps")
+	}
+	uid := f.UID
+	if uid == "" {
+		uid = secret.UnknownUID
+	}
+	return secret.Request{
+		Name: ref, Pool: f.Pool,
+		Repo: secret.Repo{UID: uid, Slug: f.Repo, DefaultBranch: f.DefaultBranch},
+		Build: secret.Build{
+			Number: f.Number, Event: f.Event, Ref: f.Ref, Source: f.Source, SourceRepo: f.SourceRepo, Target: f.Target,
+			DeployTo: f.DeployTo, Cron: f.Cron, Trigger: f.Trigger, Sender: f.Sender,
+		},
+	}, nil
+}
+
+func (f *facts) fromFile(ref string) (secret.Request, error) {
+	body, err := readBody(f.Request)
+	if err != nil {
+		return secret.Request{}, err
+	}
+	r, err := drone.ParseRequest(body)
+	if err != nil {
+		return secret.Request{}, fmt.Errorf("%s holds no request that the extension would accept: %w", f.Request, err)
+	}
+	r.Pool = f.Pool
+	if ref != "" {
+		r.Path, r.Name = "", ref
+	}
+	return r, nil
+}
+
+// readBody takes the JSON body out of a recorded request.
+func readBody(file string) ([]byte, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if text := string(content); !strings.HasPrefix(strings.TrimSpace(text), "{") {
+		for _, gap := range []string{"\r\n\r\n", "\n\n"} {
+			if _, body, ok := strings.Cut(text, gap); ok {
+				return []byte(body), nil
+			}
+		}
+	}
+	var recorded struct {
+		Body json.RawMessage `json:"body"`
+	}
+	if json.Unmarshal(content, &recorded) == nil && len(recorded.Body) > 0 {
+		return recorded.Body, nil
+	}
+	return content, nil
+}
+
+// asked is what the pipeline wrote, for people.
+func asked(r secret.Request) string {
+	if r.Path != "" && r.Name != "" {
+		return r.Path + "/" + r.Name
+	}
+	return r.Path + r.Name
+}

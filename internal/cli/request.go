@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/drone/drone-go/drone"
+	plugin "github.com/drone/drone-go/plugin/secret"
+)
+
+type requestCommand struct {
+	facts
+	URL        string `arg:"" name:"url" help:"The extension, as a runner's DRONE_SECRET_PLUGIN_ENDPOINT has it."`
+	Secret     string `arg:"" optional:"" name:"ref" help:"vault/secret[@version][/key], or a name that a binding maps."`
+	Path       string `help:"What the pipeline says under get.path, instead of REF." placeholder:"PATH"`
+	Name       string `help:"What the pipeline says under get.name, instead of REF." placeholder:"NAME"`
+	Token      string `hidden:"" env:"DRONE_SECRET_PLUGIN_TOKEN,DRONE_SECRET" help:"The shared key."`
+	TokenFile  string `help:"File with the runners' shared key (default: the variable DRONE_SECRET_PLUGIN_TOKEN, or DRONE_SECRET)." placeholder:"FILE"`
+	SkipVerify bool   `help:"Do not verify the certificate, as a runner with DRONE_SECRET_PLUGIN_SKIP_VERIFY."`
+	Reveal     bool   `help:"Print the value itself."`
+}
+
+// runnerPatience is how long a runner waits.
+const runnerPatience = time.Minute
+
+// Run asks with drone-go's own client and says whether a value came; exit code 1 if none did.
+func (c requestCommand) Run(ctx context.Context, out *printer) error {
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	request, err := c.wire()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, runnerPatience)
+	defer cancel()
+	began := time.Now()
+	answer, err := plugin.Client(c.URL, key, c.SkipVerify).Find(ctx, request)
+	took := time.Since(began).Round(100 * time.Microsecond)
+	what := strings.Trim(request.Path+"/"+request.Name, "/")
+	if refused, ok := errors.AsType[*drone.Error](err); ok {
+		out.printf("%s  %s  %s  %s\n", out.paint(bad, "no value"), printable(what), took, refusal(refused))
+		return no
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("no answer: %w", err)
+	case answer.Data == "":
+		out.printf("%s  %s  %s  the extension has nothing to say to it\n", out.paint(bad, "no value"), printable(what), took)
+		return no
+	case c.Reveal:
+		out.printf("%s\n", answer.Data)
+		return nil
+	}
+	out.printf("%s  %s  %s  a value of %d bytes; --reveal prints it\n", out.paint(good, "released"), printable(what), took, len(answer.Data))
+	return nil
+}
+
+// refusal words an error answer, with the id that finds it in log and record.
+func refusal(e *drone.Error) string {
+	var body struct{ Message, Request string }
+	if json.Unmarshal([]byte(e.Message), &body) == nil && body.Request != "" {
+		return fmt.Sprintf("%d %s, request %s: log and record have the reason", e.Code, printable(body.Message), printable(body.Request))
+	}
+	return fmt.Sprintf("status %d, not from drone-entra: is the URL right?", e.Code)
+}
+
+func (c requestCommand) key() (string, error) {
+	if c.TokenFile == "" {
+		if c.Token == "" {
+			return "", usageError("there is no shared key: set DRONE_SECRET_PLUGIN_TOKEN, or name its file with --token-file")
+		}
+		return c.Token, nil
+	}
+	content, err := os.ReadFile(c.TokenFile)
+	return strings.TrimRight(string(content), "\r\n"), err
+}
+
+// wire is the request in drone-go's types. A recorded one is sent with everything that Drone put in.
+func (c requestCommand) wire() (*plugin.Request, error) {
+	r := new(plugin.Request)
+	if c.Request != "" {
+		body, err := readBody(c.Request)
+		if err == nil {
+			err = json.Unmarshal(body, r)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s holds no request: %w", c.Request, err)
+		}
+	} else {
+		if c.Repo == "" || c.Event == "" {
+			return nil, usageError("--repo and --event are needed, or --request with a recorded one")
+		}
+		namespace, name, _ := strings.Cut(c.Repo, "/")
+		r.Repo = drone.Repo{UID: c.UID, Namespace: namespace, Name: name, Slug: c.Repo, Branch: c.DefaultBranch}
+		r.Build = drone.Build{
+			Number: c.Number, Event: c.Event, Ref: c.Ref, Source: c.Source, Fork: c.SourceRepo, Target: c.Target,
+			Deploy: c.DeployTo, Cron: c.Cron, Trigger: c.Trigger, Sender: c.Sender,
+		}
+	}
+	switch {
+	case c.Path != "" || c.Name != "":
+		r.Path, r.Name = c.Path, c.Name
+	case c.Secret != "":
+		r.Path, r.Name = "", c.Secret
+	}
+	if r.Path == "" && r.Name == "" {
+		return nil, usageError("the secret is missing: vault/secret[@version][/key], a name, or --path and --name")
+	}
+	return r, nil
+}

@@ -1,0 +1,27 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/drone-entra/drone-entra/internal/app"
+	"github.com/drone-entra/drone-entra/internal/config"
+)
+
+type serveCommand struct {
+	Config []string `help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
+}
+
+// Run serves until it is told to stop, then drains.
+func (c serveCommand) Run(ctx context.Context, env Env, out *printer) error {
+	loaded, problems := config.Load(orDefault(c.Config))
+	fmt.Fprint(out.err, problems)
+	if loaded == nil {
+		return fmt.Errorf("the configuration has %s; `drone-entra check` shows the same", plural(problems.Errors(), "error"))
+	}
+	a, err := app.New(loaded, app.Env{Getenv: env.Getenv, Log: env.Stderr, Terminal: terminal(env.Stderr)})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}

@@ -1,0 +1,149 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/drone-entra/drone-entra/internal/cli"
+	"github.com/drone-entra/drone-entra/internal/emulator"
+)
+
+const bindings = 10_000
+
+// served is the one extension that all benchmarks of this process use: the program itself, by its own front door.
+var served struct {
+	sync.Once
+	address string
+	err     error
+	stop    func()
+}
+
+func stopServed() {
+	if served.stop != nil {
+		served.stop()
+	}
+}
+
+func serve(b *testing.B) string {
+	served.Do(func() { served.address, served.stop, served.err = startServe() })
+	if served.err != nil {
+		b.Fatal(served.err)
+	}
+	return served.address
+}
+
+// startServe runs `drone-entra serve` against the emulator at production host names, which the usual variables for a proxy
+// and for a CA lead to it.
+func startServe() (address string, stop func(), err error) {
+	e, err := emulator.Start(emulator.Options{})
+	if err != nil {
+		return "", nil, err
+	}
+	dir, err := os.MkdirTemp("", "load-")
+	if err != nil {
+		return "", nil, err
+	}
+	token, ca, file := filepath.Join(dir, "token"), filepath.Join(dir, "ca.pem"), filepath.Join(dir, "drone-entra.yaml")
+	const tenant, client = "72f988bf-0000-4000-8000-000000000001", "3f2a4c55-0000-4000-8000-000000000002"
+	e.Register(emulator.App{Tenant: tenant, ClientID: client})
+	vault := e.Vault("kv-load.vault.azure.net", tenant)
+	vault.Allow(client)
+	for i := range coldNames {
+		vault.Set(fmt.Sprintf("secret-%d", i), "a value of about this length, as secrets are")
+	}
+	err = e.ProjectToken(token, emulator.DefaultSubject)
+	for name, content := range map[string][]byte{ca: e.CAPEM(), file: configuration(dir)} {
+		if err == nil {
+			err = os.WriteFile(name, content, 0o600)
+		}
+	}
+	environment := map[string]string{
+		"DRONE_SECRET": sharedKey, "AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": client, "AZURE_FEDERATED_TOKEN_FILE": token,
+	}
+	for name, value := range map[string]string{"HTTPS_PROXY": e.ProxyURL(), "SSL_CERT_FILE": ca} { // read by the standard library
+		if err == nil {
+			err = os.Setenv(name, value)
+		}
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	log, ended := newAddressLog(), make(chan int, 1)
+	go func() {
+		ended <- cli.Main(ctx, cli.Env{
+			Args: []string{"serve", "--config", file}, Stdout: io.Discard, Stderr: log,
+			Getenv: func(name string) string { return environment[name] },
+		})
+	}()
+	select {
+	case address = <-log.address:
+	case code := <-ended:
+		err = fmt.Errorf("serve ended with %d: %s", code, log.text())
+	case <-time.After(time.Minute):
+		err = fmt.Errorf("serve did not start: %s", log.text())
+	}
+	return address, func() { cancel(); <-ended; e.Close(); _ = os.RemoveAll(dir) }, err
+}
+
+// configuration has 10,000 bindings in a realistic mix: 200 organisations, most bindings for one repository or for a
+// family of them, a few for a whole organisation, and two denies.
+func configuration(dir string) []byte {
+	var y strings.Builder
+	fmt.Fprintf(&y, "version: 1\nvaults:\n  load: {url: https://kv-load.vault.azure.net}\nbindings:\n")
+	for i := range bindings {
+		organisation := i % 200
+		repos := fmt.Sprintf(`"organisation-%d/service-%d"`, organisation, i/200)
+		switch {
+		case i < 200:
+			repos = fmt.Sprintf(`"organisation-%d/*"`, organisation)
+		case i%10 == 0:
+			repos = fmt.Sprintf(`"organisation-%d/service-%d*"`, organisation, i/200)
+		}
+		fmt.Fprintf(&y, "  - {id: b%d, repos: [%s], when: {push: {branches: [main, \"release/*\"]}}, read: [\"load/secret-*\"]}\n", i, repos)
+	}
+	fmt.Fprintf(&y, "denies:\n  - {id: no-root, read: [\"*/root-*\"]}\n  - {id: no-robots, actors: [robot], read: [\"load/human-*\"]}\n")
+	fmt.Fprintf(&y, "record: {file: %s}\nlisten: {address: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {repeats: 1000000, drain: 1s}\n",
+		filepath.Join(dir, "audit.jsonl"))
+	return []byte(y.String())
+}
+
+// addressLog takes the log of the extension, keeps its beginning, and gives the address that it serves at.
+type addressLog struct {
+	mu      sync.Mutex
+	kept    bytes.Buffer
+	found   bool
+	address chan string
+}
+
+func newAddressLog() *addressLog { return &addressLog{address: make(chan string, 1)} }
+
+func (l *addressLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.found {
+		return len(p), nil
+	}
+	l.kept.Write(p)
+	var line struct{ Message, Address string }
+	if json.Unmarshal(p, &line) == nil && line.Message == "serving" {
+		l.found = true
+		l.address <- line.Address
+	}
+	return len(p), nil
+}
+
+func (l *addressLog) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept.String()
+}
