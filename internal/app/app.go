@@ -44,6 +44,7 @@ type App struct {
 	current atomic.Pointer[generation]
 	probes  *probes
 	started time.Time
+	opened  bool // the start is on record
 }
 
 // New builds everything and binds the addresses, so that Run only has to serve. The error says what to change.
@@ -69,15 +70,14 @@ func New(c *config.Config, env Env) (*App, error) {
 	if a.record, err = audit.Open(audit.Options{File: c.Record.File, Instance: instance(), Now: env.Now, Log: a.log}); err != nil {
 		return nil, err
 	}
-	a.events = newLogged(a.record, a.log)
+	a.events, a.probes = newLogged(a.record, a.log), newProbes(a.log)
 	g, err := newGeneration(c, keys, a.events, env, a.log)
 	if err == nil {
 		a.current.Store(g)
-		a.probes = newProbes(a.log)
 		err = a.open(c)
 	}
 	if err != nil {
-		return nil, errors.Join(err, a.record.Close(context.Background()))
+		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
 }
@@ -95,6 +95,7 @@ func (a *App) open(c *config.Config) error {
 		if err := a.events.Record(ctx, e); err != nil {
 			return err
 		}
+		a.opened = true
 	}
 	o := server.Options{
 		Address: Address(c.Listen, a.env.Getenv), CertFile: c.Listen.CertFile, KeyFile: c.Listen.KeyFile,
@@ -121,8 +122,12 @@ func (a *App) open(c *config.Config) error {
 
 // Run serves until ctx ends, then drains and closes the record.
 func (a *App) Run(ctx context.Context) error {
-	a.log.Info().Str("address", a.Addr()).Str("config", a.current.Load().config.SHA256).
-		Str("rules", a.current.Load().config.Summary()).Msg("serving")
+	c := a.current.Load().config
+	line := a.log.Info().Str("address", a.Addr())
+	if admin := a.server.AdminAddr(); admin != nil {
+		line.Str("admin", admin.String())
+	}
+	line.Str("config", c.SHA256).Str("rules", c.Summary()).Str("record", c.Record.File).Msg("serving")
 	background, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); a.probes.run(background, a.current.Load().vaults) }()
@@ -132,14 +137,25 @@ func (a *App) Run(ctx context.Context) error {
 	return errors.Join(err, a.Close())
 }
 
-// Close ends what Run would end, for an App that is not run.
+// Close ends what New began, for an App that is not run, or only half built; Run ends with it.
 func (a *App) Close() error {
-	a.current.Load().close()
-	stopped := a.events.Record(context.Background(), secret.Event{Kind: secret.EventStop, Outcome: secret.Stopped})
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	var errs []error
+	if a.server != nil {
+		errs = append(errs, a.server.Close())
+	}
+	if g := a.current.Load(); g != nil {
+		g.close()
+	}
+	if a.opened {
+		errs = append(errs, a.events.Record(context.Background(), secret.Event{Kind: secret.EventStop, Outcome: secret.Stopped}))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	return errors.Join(stopped, a.server.Close(), a.record.Close(ctx))
+	return errors.Join(append(errs, a.record.Close(ctx))...)
 }
+
+// closeTimeout bounds the last words to a record whose disk may hang.
+const closeTimeout = 5 * time.Second
 
 // Addr is where runners reach the extension, as host:port.
 func (a *App) Addr() string { return a.server.Addr().String() }

@@ -70,7 +70,7 @@ func (g *generation) openVaults(env Env) (*provider.Router, error) {
 			Alias: alias, URL: c.URL, Identity: g.identities[c.Identity], Transport: env.Transport,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: vault %q: %w", c.At, alias, err)
+			return nil, placed(c.At, fmt.Errorf("vault %s: %w", alias, err))
 		}
 		g.vaults[alias] = vault
 		doors[alias] = provider.Door{Source: vault, Stale: c.Stale}

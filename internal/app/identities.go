@@ -21,11 +21,11 @@ func openIdentities(all map[string]config.Identity, env Env, transport http.Roun
 			AssertionFile: c.AssertionFile, Transport: transport, Now: env.Now, Log: log,
 		}
 		if err := fromEnvironment(&o, c, env.Getenv); err != nil {
-			return nil, fmt.Errorf("%s: identity %q: %w", c.At, name, err)
+			return nil, placed(c.At, fmt.Errorf("identity %s: %w", name, err))
 		}
 		identity, err := entra.New(o)
 		if err != nil {
-			return nil, fmt.Errorf("%s: identity %q: %w", c.At, name, err)
+			return nil, placed(c.At, err)
 		}
 		opened[name] = identity
 	}
@@ -52,4 +52,12 @@ func fromEnvironment(o *entra.Options, c config.Identity, getenv func(string) st
 		}
 	}
 	return nil
+}
+
+// placed puts the place in front of an error, where there is one: an identity that no file lists has none.
+func placed(at string, err error) error {
+	if at == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", at, err)
 }

@@ -131,14 +131,14 @@ func (s scene) request(number int64) (*plugin.Request, error) {
 
 func describe(r *plugin.Request) string {
 	b := r.Build
-	what := b.Event + " " + b.Ref
+	what := b.Event + " " + b.Ref + " by " + b.Sender
 	switch {
 	case b.Fork != "":
-		what = b.Event + " from " + b.Fork
+		what = b.Event + " from the fork " + b.Fork
 	case b.Deploy != "":
-		what = b.Event + " to " + b.Deploy
+		what = b.Event + " to " + b.Deploy + " by " + b.Trigger
 	}
-	return fmt.Sprintf("%s #%d  %s by %s", r.Repo.Slug, b.Number, what, b.Sender)
+	return fmt.Sprintf("%s #%d  %s", r.Repo.Slug, b.Number, what)
 }
 
 // because finds the nearest binding's words for a denial.

@@ -88,7 +88,7 @@ func (p *printer) step(s app.Step) {
 	if s.Allowed {
 		took = fmt.Sprintf("%4.1f ms", float64(s.Took)/float64(time.Millisecond))
 	}
-	p.printf("  %-66s  %-15s  %s  %s  %s\n", s.Build, s.Asked, verdict, took, s.Note)
+	p.printf("  %-69s  %-15s  %s  %s  %s\n", s.Build, s.Asked, verdict, took, s.Note)
 }
 
 // invite says how to point a runner at it, and gives a request to try.

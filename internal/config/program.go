@@ -117,7 +117,7 @@ func (d *expectation) request() secret.Request {
 	return secret.Request{
 		Name: d.reads.value,
 		Pool: or(d.pool.value, secret.DefaultPool),
-		Repo: secret.Repo{UID: d.uid.value, Slug: d.repo.value, DefaultBranch: or(d.defaultBranch.value, "main")},
+		Repo: secret.Repo{UID: or(d.uid.value, secret.UnknownUID), Slug: d.repo.value, DefaultBranch: or(d.defaultBranch.value, "main")},
 		Build: secret.Build{
 			Event: d.event.value, Ref: d.ref.value, Source: d.source.value, SourceRepo: d.sourceRepo.value, Target: d.target.value,
 			DeployTo: d.deployTo.value, Cron: d.cron.value, Trigger: d.trigger.value, Sender: d.sender.value,

@@ -1,0 +1,100 @@
+package entra
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Assertion makes the assertion that is exchanged for a token of the subject. It is called once for each exchange, may
+// be called by several goroutines at once, and its errors are *secret.Error without a byte of any assertion.
+type Assertion func(ctx context.Context, subject string) (string, error)
+
+// maxTokenFile bounds a token's file, in bytes. A projected token has about one KiB.
+const maxTokenFile = 64 << 10
+
+// TokenFile makes an Assertion of a file that somebody keeps fresh, as the kubelet does with a projected service
+// account's token. The file is read at each exchange, so that a file that was put right is used at once. It must be a
+// regular file behind whatever symbolic links, of at most 64 KiB, holding one JWT; blanks around it are cut off. Errors
+// have Kind Unavailable and ReasonIdentity, and name the file and the remedy, never the content.
+func TokenFile(path string) Assertion {
+	return func(context.Context, string) (string, error) {
+		content, err := readTokenFile(path)
+		if err != nil {
+			return "", secret.Fail(secret.Unavailable, secret.ReasonIdentity, fmt.Sprintf("the assertion's file %s %s", path, err))
+		}
+		return content, nil
+	}
+}
+
+var (
+	errMissing   = errors.New("does not exist: is the pod labelled azure.workload.identity/use, and the token's volume mounted?")
+	errForbidden = errors.New("may not be read: look at its owner and mode, and at fsGroup in the pod")
+	errIrregular = errors.New("is not a regular file: name the token's file itself")
+	errHuge      = fmt.Errorf("holds more than %d KiB: it is no token", maxTokenFile>>10)
+	errEmpty     = errors.New("is empty: whoever projects the token has not written it")
+	errNoJWT     = errors.New("does not hold a JWT: it must hold the token alone")
+	errUnread    = errors.New("can't be read")
+)
+
+func readTokenFile(path string) (string, error) {
+	// Asked before it is opened, because to open a pipe is to wait for whoever writes into it.
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fileError(err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", errIrregular
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fileError(err)
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
+	if err != nil {
+		return "", fileError(err)
+	}
+	token := bytes.TrimSpace(content)
+	switch {
+	case len(content) > maxTokenFile:
+		return "", errHuge
+	case len(token) == 0:
+		return "", errEmpty
+	case !jwtLike(token):
+		return "", errNoJWT
+	}
+	return string(token), nil
+}
+
+func fileError(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errMissing
+	case errors.Is(err, fs.ErrPermission):
+		return errForbidden
+	}
+	return errUnread
+}
+
+// jwtLike tells whether b is three parts of base64url, the first of them a JSON object.
+func jwtLike(b []byte) bool {
+	parts := bytes.Split(b, []byte("."))
+	if len(parts) != 3 || bytes.ContainsAny(b, "\r\n") { // which the decoder would skip
+		return false
+	}
+	for i, part := range parts {
+		decoded, err := base64.RawURLEncoding.AppendDecode(nil, part)
+		if err != nil || len(decoded) == 0 || i < 2 && decoded[0] != '{' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,152 @@
+package entra
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Times of a token's life.
+const (
+	spare        = 5 * time.Second  // a token that ends sooner may end on its way
+	refreshEarly = 5 * time.Minute  // before the end, where Entra does not say when to ask for a new one
+	refreshAgain = 30 * time.Second // after a refresh began, while the token is still good; longer than any exchange lasts
+)
+
+// credential is an azcore.TokenCredential for one (tenant, client, subject). It has a lane for each scope: a scope whose
+// exchange hangs holds up no other.
+type credential struct {
+	identity *Identity
+	subject  string
+
+	mu    sync.Mutex
+	lanes map[string]*lane
+}
+
+// GetToken returns a token that is valid for some seconds at least, from memory if it can. It returns when ctx ends.
+func (c *credential) GetToken(ctx context.Context, opts policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	own := c.identity.options.TenantID
+	switch {
+	case len(opts.Scopes) != 1:
+		return azcore.AccessToken{}, secret.Fail(secret.Internal, secret.ReasonInternal,
+			fmt.Sprintf("%s was asked for a token for %d scopes", c.identity, len(opts.Scopes)))
+	case own != "" && opts.TenantID != "" && !strings.EqualFold(opts.TenantID, own):
+		return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonIdentity,
+			fmt.Sprintf("%s: the vault says that it belongs to tenant %s: use an identity of that tenant, or correct tenant_id",
+				c.identity, tenantLike(opts.TenantID)))
+	}
+	opts.TenantID = "" // it is our own, in our spelling
+	return c.lane(opts.Scopes[0]).get(ctx, opts)
+}
+
+// tenantLike prints what a stranger calls a tenant.
+func tenantLike(s string) string {
+	if guid(s) {
+		return s
+	}
+	return "(not a GUID)"
+}
+
+func (c *credential) lane(scope string) *lane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.lanes[scope]
+	if l == nil {
+		l = &lane{identity: c.identity, subject: c.subject, scope: scope}
+		c.lanes[scope] = l
+	}
+	return l
+}
+
+// lane holds the token for one scope. The SDK's own caches are not relied on: behind them callers wait for each other
+// whatever their contexts say, and for every retry of a refresh although the old token is good.
+type lane struct {
+	identity       *Identity
+	subject, scope string
+
+	mu    sync.Mutex
+	token azcore.AccessToken
+	under *exchange // the one under way
+	tried time.Time // when the last one began
+}
+
+// exchange is one attempt to get a token, and all who wait for it.
+type exchange struct {
+	claims string
+	done   chan struct{}
+	token  azcore.AccessToken // written before done closes
+	err    *secret.Error      // written before done closes
+}
+
+func (l *lane) get(ctx context.Context, opts policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	token, e := l.enter(opts)
+	if e == nil {
+		return token, nil
+	}
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+		return azcore.AccessToken{}, secret.Fail(secret.Late, secret.ReasonTimeout,
+			fmt.Sprintf("%s: no token within the request's time", l.identity))
+	}
+	if e.err != nil {
+		return azcore.AccessToken{}, e.err
+	}
+	return e.token, nil
+}
+
+// enter returns a token, or the exchange to wait for. Claims are Entra's demand for a token other than the one we have.
+func (l *lane) enter(opts policy.TokenRequestOptions) (azcore.AccessToken, *exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.identity.options.Now()
+	if opts.Claims == "" && now.Before(l.token.ExpiresOn.Add(-spare)) {
+		if ripe(l.token, now) && now.Sub(l.tried) >= refreshAgain {
+			l.begin(opts, now)
+		}
+		return l.token, nil
+	}
+	if l.under == nil || l.under.claims != opts.Claims {
+		l.begin(opts, now)
+	}
+	return azcore.AccessToken{}, l.under
+}
+
+// ripe tells whether it is time for a new token.
+func ripe(t azcore.AccessToken, now time.Time) bool {
+	if !t.RefreshOn.IsZero() && !now.Before(t.RefreshOn) {
+		return true
+	}
+	return !now.Before(t.ExpiresOn.Add(-refreshEarly))
+}
+
+// begin starts an exchange. lane.mu is held.
+func (l *lane) begin(opts policy.TokenRequestOptions, now time.Time) {
+	e := &exchange{claims: opts.Claims, done: make(chan struct{})}
+	l.under, l.tried = e, now
+	go l.run(e, opts)
+}
+
+// run makes the exchange and keeps what it brings.
+func (l *lane) run(e *exchange, opts policy.TokenRequestOptions) {
+	token, err := l.identity.exchange(l.subject, opts)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.under == e {
+		l.under = nil
+	}
+	e.token, e.err = token, err
+	if token.Token != "" {
+		l.token, e.err = token, nil
+	}
+	l.identity.note(l.token, err)
+	close(e.done)
+}

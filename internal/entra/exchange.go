@@ -1,0 +1,147 @@
+package entra
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Bounds of one exchange, retries included. They leave Key Vault some of the 20 s in which a runner is answered.
+const (
+	federatedLimit = 12 * time.Second
+	managedLimit   = 8 * time.Second // the SDK alone would try for more than a minute
+	grace          = 250 * time.Millisecond
+	maxRunning     = 16 // exchanges that have not returned
+)
+
+// exchange gets a token from Entra within the identity's limit. The SDK runs in a goroutine of its own, because some of
+// its locks, and whoever makes the assertion, may not look at the context.
+func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions) (azcore.AccessToken, *secret.Error) {
+	if i.running.Add(1) > maxRunning {
+		i.running.Add(-1)
+		return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonTimeout,
+			fmt.Sprintf("%s: %d exchanges hang: look at where its assertion comes from", i, maxRunning))
+	}
+	limit := federatedLimit
+	if i.options.Managed {
+		limit = managedLimit
+	}
+	ctx, cancel := context.WithTimeout(i.ctx, limit)
+	defer cancel()
+	type outcome struct {
+		token azcore.AccessToken
+		err   *secret.Error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer i.running.Add(-1)
+		token, err := i.ask(ctx, subject, opts)
+		done <- outcome{token, err}
+	}()
+	select {
+	case o := <-done:
+		return o.token, o.err
+	case <-ctx.Done():
+	}
+	// What honours the context returns now, and knows more about the cause.
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case o := <-done:
+		return o.token, o.err
+	case <-late.C:
+		return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonTimeout, fmt.Sprintf("%s: no token within %s", i, limit))
+	}
+}
+
+// ask makes one exchange through the SDK, with a credential of its own: it costs a small request more each hour or so,
+// and nobody ever waits for another's lock or meets another's cached token. It may return a good token and a failure: the
+// token is an older one, and the failure is why there is no newer.
+func (i *Identity) ask(ctx context.Context, subject string, opts policy.TokenRequestOptions) (token azcore.AccessToken, failure *secret.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			token = azcore.AccessToken{}
+			failure = secret.Fail(secret.Internal, secret.ReasonInternal, fmt.Sprintf("%s: the exchange panicked with a %T", i, p))
+		}
+	}()
+	t := &trace{}
+	ctx = context.WithValue(ctx, traceKey{}, t)
+	c, err := i.sdk(subject)
+	if err != nil {
+		return token, secret.Fail(secret.Internal, secret.ReasonInternal, fmt.Sprintf("%s: the SDK refuses its configuration", i))
+	}
+	token, err = c.GetToken(ctx, opts)
+	switch {
+	case err != nil:
+		return azcore.AccessToken{}, i.classify(ctx, err, t)
+	case token.Token == "" || !i.options.Now().Before(token.ExpiresOn):
+		return azcore.AccessToken{}, secret.Fail(secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("%s: the token that came is empty or out of date", i))
+	case i.options.Managed && t.failed():
+		// MSAL keeps managed identities' tokens for the whole process and hides that a refresh failed.
+		return token, i.classify(ctx, errHidden, t)
+	}
+	return token, nil
+}
+
+func (i *Identity) sdk(subject string) (azcore.TokenCredential, error) {
+	o := policy.ClientOptions{
+		Cloud:     i.cloud,
+		Transport: i.client,
+		Telemetry: policy.TelemetryOptions{Disabled: true},
+	}
+	if i.options.Managed {
+		o.Retry = policy.RetryOptions{MaxRetries: 2, RetryDelay: 500 * time.Millisecond, MaxRetryDelay: 2 * time.Second, TryTimeout: 2 * time.Second}
+		m := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: o}
+		if i.options.ClientID != "" {
+			m.ID = azidentity.ClientID(i.options.ClientID)
+		}
+		return azidentity.NewManagedIdentityCredential(m)
+	}
+	o.Retry = policy.RetryOptions{MaxRetries: 2, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 5 * time.Second, TryTimeout: 8 * time.Second}
+	return azidentity.NewClientAssertionCredential(i.options.TenantID, i.options.ClientID,
+		func(ctx context.Context) (string, error) { return i.assert(ctx, subject) },
+		&azidentity.ClientAssertionCredentialOptions{ClientOptions: o, DisableInstanceDiscovery: true})
+}
+
+// assert gets the assertion and remembers why it could not: the SDK flattens errors into text.
+func (i *Identity) assert(ctx context.Context, subject string) (string, error) {
+	assertion, err := i.options.Assertion(ctx, subject)
+	if err == nil {
+		return assertion, nil
+	}
+	e := secret.AsError(err)
+	if t, ok := ctx.Value(traceKey{}).(*trace); ok {
+		t.set(func() { t.assertion = e })
+	}
+	return "", e
+}
+
+type traceKey struct{}
+
+// trace is what happened during one exchange, as far as the SDK would not say.
+type trace struct {
+	mu        sync.Mutex
+	assertion *secret.Error
+	transport error // of the last try
+	status    int   // of the last try; zero when it had no answer
+}
+
+func (t *trace) set(change func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change()
+}
+
+// failed tells whether the last try brought no success.
+func (t *trace) failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.transport != nil || t.status >= 300
+}

@@ -1,0 +1,134 @@
+package entra
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"syscall"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// errHidden stands for a failure that the SDK did not report.
+var errHidden = errors.New("the SDK hid the failure")
+
+// classify turns what went wrong into an *secret.Error. The SDK's text is never used: it holds response bodies.
+func (i *Identity) classify(ctx context.Context, err error, t *trace) *secret.Error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	failed, _ := errors.AsType[*azidentity.AuthenticationFailedError](err)
+	switch {
+	case t.assertion != nil:
+		return secret.Fail(t.assertion.Kind, t.assertion.Reason, fmt.Sprintf("%s: %s", i, t.assertion.Detail))
+	case failed != nil && failed.RawResponse != nil:
+		return i.answered(failed.RawResponse.StatusCode, codeOf(failed.RawResponse))
+	case t.transport != nil:
+		return i.unreached(t.transport)
+	case t.status >= 300:
+		return i.answered(t.status, 0)
+	case ctx.Err() != nil:
+		return i.unreached(ctx.Err())
+	}
+	return secret.Fail(secret.Garbled, secret.ReasonGarbled,
+		fmt.Sprintf("%s: %s answered what is no token: is there a proxy in between?", i, i.who()))
+}
+
+// who names the other side.
+func (i *Identity) who() string {
+	if i.options.Managed {
+		return "the machine's identity endpoint"
+	}
+	return authority(i.cloud)
+}
+
+// answered explains a status other than 200.
+func (i *Identity) answered(status, code int) *secret.Error {
+	fail := func(k secret.Kind, r secret.Reason, remedy string) *secret.Error {
+		what := strconv.Itoa(status)
+		if code != 0 {
+			what += ", AADSTS" + strconv.Itoa(code)
+		}
+		return secret.Fail(k, r, fmt.Sprintf("%s: %s answered %s: %s", i, i.who(), what, remedy))
+	}
+	switch {
+	case status == http.StatusTooManyRequests:
+		return fail(secret.Unavailable, secret.ReasonThrottled, "too many exchanges; it is asked again with the next request")
+	case status >= 500, status == http.StatusRequestTimeout:
+		return fail(secret.Unavailable, secret.ReasonUnavailable, "it is down; it is asked again with the next request")
+	case status < 400:
+		return fail(secret.Garbled, secret.ReasonGarbled, "that is neither a token nor a refusal, and no redirect is followed: is there a proxy in between?")
+	case code != 0:
+		return fail(secret.Unavailable, secret.ReasonIdentity, remedy(code))
+	case i.options.Managed:
+		return fail(secret.Unavailable, secret.ReasonIdentity, "assign the managed identity to this machine, and compare client_id with it")
+	}
+	return fail(secret.Unavailable, secret.ReasonIdentity, "a refusal without an AADSTS code: is there a proxy in between?")
+}
+
+// unreached explains why there was no answer.
+func (i *Identity) unreached(err error) *secret.Error {
+	fail := func(k secret.Kind, r secret.Reason, what string) *secret.Error {
+		return secret.Fail(k, r, fmt.Sprintf("%s: %s: %s", i, i.who(), what))
+	}
+	var timeout net.Error
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, errFenced):
+		return fail(secret.Garbled, secret.ReasonGarbled, "its answer leads elsewhere, where no assertion goes")
+	case errors.As(err, new(*http.MaxBytesError)):
+		return fail(secret.Garbled, secret.ReasonGarbled, "its answer has no end")
+	case errors.Is(err, context.Canceled):
+		return fail(secret.Unavailable, secret.ReasonUnavailable, "the configuration that this request came under is closed")
+	case errors.As(err, &dns) && !dns.IsTimeout:
+		return fail(secret.Unavailable, secret.ReasonNetwork, "its name can't be resolved: look at the DNS and at egress rules")
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return fail(secret.Unavailable, secret.ReasonTimeout, "no answer in time: look at egress rules and at the proxy")
+	case impostor(err):
+		return fail(secret.Unavailable, secret.ReasonIdentity, "its certificate does not prove that it is who it should be: "+
+			"look for a proxy that opens TLS, at the machine's roots and at its clock")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fail(secret.Unavailable, secret.ReasonNetwork, "connection refused: look at egress rules and at the proxy")
+	}
+	return fail(secret.Unavailable, secret.ReasonNetwork, "the connection broke")
+}
+
+// impostor tells whether the other side failed to prove who it is.
+func impostor(err error) bool {
+	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) ||
+		errors.As(err, new(x509.HostnameError)) || errors.As(err, new(x509.CertificateInvalidError)) || errors.As(err, new(tls.RecordHeaderError))
+}
+
+var describedCode = regexp.MustCompile(`AADSTS([0-9]{4,8})\b`)
+
+// codeOf finds the AADSTS code in an answer; 0 if there is none. Codes are documented to change, so they explain and
+// never decide.
+func codeOf(resp *http.Response) int {
+	body, err := runtime.Payload(resp)
+	if err != nil {
+		return 0
+	}
+	var answer struct {
+		Codes       []int  `json:"error_codes"`
+		Description string `json:"error_description"`
+	}
+	// A body of another shape leaves what could be read.
+	_ = json.Unmarshal(body, &answer)
+	if len(answer.Codes) > 0 && answer.Codes[0] > 0 {
+		return answer.Codes[0]
+	}
+	if m := describedCode.FindStringSubmatch(answer.Description); m != nil {
+		code, _ := strconv.Atoi(m[1])
+		return code
+	}
+	return 0
+}

@@ -1,0 +1,170 @@
+package entra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/rs/zerolog"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Options describe one identity. Exactly one of AssertionFile, Assertion and Managed says where its proof comes from.
+type Options struct {
+	Name     string // in the configuration; for errors, the log and the record
+	TenantID string // a GUID: Key Vault names its tenant so, and the two must be equal; empty only with Managed
+	ClientID string // of the application or the user-assigned identity; empty, with Managed: the machine's own
+	Cloud    string // public (also if empty), usgovernment or china
+
+	AssertionFile string    // read at each exchange, as TokenFile does
+	Assertion     Assertion // anything else that makes assertions
+	Managed       bool      // a managed identity of the machine
+
+	Transport http.RoundTripper // to Entra, and to the machine's metadata endpoint; required. See NewTransport
+	Log       zerolog.Logger    // alarms: an identity that fails, and works again
+	Now       func() time.Time  // time.Now
+}
+
+// Identity is who we are to Entra. It is safe for concurrent use.
+type Identity struct {
+	options Options
+	cloud   cloud.Configuration
+	client  *http.Client
+	ctx     context.Context // of exchanges: they outlive who asked for them
+	cancel  context.CancelFunc
+	running atomic.Int32 // exchanges that have not returned, among them those that nobody waits for any more
+	health  health
+
+	mu          sync.Mutex
+	credentials map[string]*credential // by subject; tenant and client are the identity's own
+}
+
+// New checks the options and makes an Identity; it asks nobody for anything yet. The error says what to change.
+func New(o Options) (*Identity, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	conf, err := cloudOf(o.Cloud)
+	if err == nil {
+		err = o.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("identity %s: %w", o.Name, err)
+	}
+	if o.AssertionFile != "" {
+		o.Assertion = TokenFile(o.AssertionFile)
+	}
+	i := &Identity{options: o, cloud: conf, credentials: map[string]*credential{}}
+	i.ctx, i.cancel = context.WithCancel(context.Background())
+	f := fence{next: o.Transport}
+	if !o.Managed {
+		f.host = authority(conf)
+	}
+	i.client = &http.Client{
+		Transport: f,
+		// A redirect would carry the assertion along.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return i, nil
+}
+
+func (o *Options) check() error {
+	proofs := 0
+	for _, is := range []bool{o.AssertionFile != "", o.Assertion != nil, o.Managed} {
+		if is {
+			proofs++
+		}
+	}
+	switch {
+	case proofs != 1:
+		return errors.New("say where its proof comes from, once: an assertion's file (AZURE_FEDERATED_TOKEN_FILE, which the " +
+			"workload identity webhook sets) or a managed identity")
+	case o.Transport == nil:
+		return errors.New("no transport")
+	case !o.Managed && !guid(o.TenantID), o.Managed && o.TenantID != "" && !guid(o.TenantID):
+		return fmt.Errorf("tenant_id %q: write the tenant's GUID (AZURE_TENANT_ID); a domain's name never equals what Key Vault says", o.TenantID)
+	case !o.Managed && o.ClientID == "":
+		return errors.New("client_id is missing: write the application's GUID (AZURE_CLIENT_ID)")
+	case strings.ContainsFunc(o.ClientID, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return fmt.Errorf("client_id %q holds a blank or a control character: write the application's GUID (AZURE_CLIENT_ID)", o.ClientID)
+	}
+	return nil
+}
+
+// cloudOf is the closed list of authorities. A token goes to one of them or nowhere, so instance discovery (which would
+// ask one of them about another) is never needed.
+func cloudOf(name string) (cloud.Configuration, error) {
+	switch name {
+	case "", "public":
+		return cloud.AzurePublic, nil
+	case "usgovernment":
+		return cloud.AzureGovernment, nil
+	case "china":
+		return cloud.AzureChina, nil
+	}
+	return cloud.Configuration{}, fmt.Errorf("cloud %q: there are public, usgovernment and china", name)
+}
+
+func authority(c cloud.Configuration) string {
+	u, err := url.Parse(c.ActiveDirectoryAuthorityHost)
+	if err != nil {
+		return "invalid" // leads nowhere
+	}
+	return u.Host
+}
+
+func guid(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (s[i] == '-') || !dash && !strings.Contains("0123456789abcdefABCDEF", s[i:i+1]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Name is the identity's name in the configuration.
+func (i *Identity) Name() string { return i.options.Name }
+
+// Subject names whom Entra sees for a request. An identity with one assertion has one subject, the empty one.
+func (i *Identity) Subject(secret.Request) string { return "" }
+
+// Credential gives the credential for a subject, always the same one: MSAL's cache does not look at the assertion, so
+// two subjects that shared a credential would get each other's tokens.
+func (i *Identity) Credential(subject string) azcore.TokenCredential {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c := i.credentials[subject]
+	if c == nil {
+		c = &credential{identity: i, subject: subject, lanes: map[string]*lane{}}
+		i.credentials[subject] = c
+	}
+	return c
+}
+
+// Close ends the exchanges under way. The identity gives only tokens that it has after it.
+func (i *Identity) Close() { i.cancel() }
+
+// String describes the identity for errors and the log.
+func (i *Identity) String() string {
+	o := &i.options
+	switch {
+	case o.Managed && o.ClientID == "":
+		return fmt.Sprintf("identity %s (the machine's own)", o.Name)
+	case o.Managed:
+		return fmt.Sprintf("identity %s (managed, client %s)", o.Name, o.ClientID)
+	}
+	return fmt.Sprintf("identity %s (client %s in tenant %s)", o.Name, o.ClientID, o.TenantID)
+}

@@ -1,0 +1,81 @@
+package provider
+
+import (
+	"bytes"
+	"container/list"
+	"time"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// entry is the last value that was read for a key. Everything in it is guarded by Router.mu.
+type entry struct {
+	key     key
+	build   build     // whom it was last read for
+	began   time.Time // when that read began: the value is no newer
+	expires time.Time // when nobody may have it any more
+	fetched secret.Fetched
+	place   *list.Element
+}
+
+// serves tells whether the value may be given to b without a read.
+func (e *entry) serves(b build, now time.Time) bool {
+	return e.build == b && now.Sub(e.began) < buildWindow
+}
+
+// serve gives a copy of the entry's value. Router.mu is held.
+func (r *Router) serve(e *entry, how string) secret.Fetched {
+	r.recent.MoveToFront(e.place)
+	return copied(e.fetched, how)
+}
+
+// copied gives each caller bytes of its own, since each clears them after its answer.
+func copied(f secret.Fetched, how string) secret.Fetched {
+	f.Value = secret.NewValue(bytes.Clone(f.Value.Reveal()))
+	f.How = how
+	return f
+}
+
+// keep remembers the value of a read for as long as somebody may have it, and makes room for it. Router.mu is held, and
+// the key has no entry.
+func (r *Router) keep(f *read, fetched secret.Fetched, lifetime time.Duration) {
+	size := fetched.Value.Len()
+	if size > r.options.Bytes {
+		return
+	}
+	for len(r.entries) >= r.options.Entries || r.bytes+size > r.options.Bytes {
+		r.remove(r.recent.Back().Value.(*entry))
+	}
+	e := &entry{key: f.key, build: f.build, began: f.began, expires: f.began.Add(lifetime), fetched: copied(fetched, "")}
+	e.place = r.recent.PushFront(e)
+	r.entries[e.key] = e
+	r.bytes += size
+	if r.sweeper == nil {
+		r.sweeper = time.AfterFunc(sweepEvery, r.sweep)
+	}
+}
+
+// remove forgets an entry and overwrites its value. Router.mu is held.
+func (r *Router) remove(e *entry) {
+	delete(r.entries, e.key)
+	r.recent.Remove(e.place)
+	r.bytes -= e.fetched.Value.Len()
+	e.fetched.Value.Clear()
+}
+
+// sweep removes what nobody may have any more, so that values don't lie in memory for longer than they are of use.
+func (r *Router) sweep() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.options.Now()
+	for _, e := range r.entries {
+		if !now.Before(e.expires) {
+			r.remove(e)
+		}
+	}
+	if r.closed || len(r.entries) == 0 {
+		r.sweeper = nil
+		return
+	}
+	r.sweeper.Reset(sweepEvery)
+}

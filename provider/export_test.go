@@ -1,0 +1,21 @@
+package provider
+
+// Kept tells tests how many values lie in memory; nobody outside can see that.
+func Kept(r *Router) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.entries) == 0 && r.bytes != 0 {
+		return -1
+	}
+	return len(r.entries)
+}
+
+// Bytes gives tests the very bytes that are kept, to see that they are overwritten.
+func Bytes(r *Router) (all [][]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.entries {
+		all = append(all, e.fetched.Value.Reveal())
+	}
+	return all
+}

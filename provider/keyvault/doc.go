@@ -1,0 +1,11 @@
+// Package keyvault reads secrets from one Azure Key Vault through azsecrets.
+//
+// Its contract: a Vault is a provider.Source. It asks for one secret, the current or a pinned version, and returns it
+// with what Key Vault says of it, or an *secret.Error that names the vault, the secret, Key Vault's own code and the
+// remedy. It returns within its caller's context, whatever the SDK or the network do. No value, token or answer is ever
+// in an error.
+//
+// It trusts the configuration for the vault's host, and whoever proves by certificate to be that host for secrets of
+// that vault only: a challenge can't lead a token to another resource, an answer must be about what was asked, redirects
+// are not followed.
+package keyvault

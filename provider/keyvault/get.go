@@ -1,0 +1,116 @@
+package keyvault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Get reads the secret that ref names, whole: Ref.Key is ignored. It judges nothing that Key Vault does not: disabled,
+// nbf and exp are in what it returns.
+func (v *Vault) Get(ctx context.Context, req secret.Request, ref secret.Ref) (secret.Fetched, error) {
+	subject := v.identity.Subject(req)
+	type outcome struct {
+		fetched secret.Fetched
+		err     *secret.Error
+	}
+	done := make(chan outcome, 1)
+	// On its own, because callers of the SDK wait for each other's tokens whatever their contexts say.
+	go func() {
+		fetched, err := v.read(ctx, subject, ref)
+		done <- outcome{fetched, err}
+	}()
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return secret.Fetched{}, o.err
+		}
+		return o.fetched, nil
+	case <-ctx.Done():
+		return secret.Fetched{}, v.fail(ref, secret.Late, secret.ReasonTimeout, "no answer within the request's time")
+	}
+}
+
+// read makes the call and checks what came.
+func (v *Vault) read(ctx context.Context, subject string, ref secret.Ref) (fetched secret.Fetched, failure *secret.Error) {
+	client, err := v.client(subject)
+	if err != nil {
+		return fetched, v.fail(ref, secret.Internal, secret.ReasonInternal, "the SDK refuses its configuration")
+	}
+	defer func() {
+		// Not ours alone: the SDK panics at challenges of an odd shape. What a panic carries is not printed.
+		if p := recover(); p != nil {
+			v.forget(subject, client)
+			fetched = secret.Fetched{}
+			failure = v.fail(ref, secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("its answer made the SDK panic with a %T: is there a proxy in between?", p))
+		}
+	}()
+	resp, err := client.GetSecret(ctx, ref.Name, ref.Version, nil)
+	if err != nil {
+		if _, credential := errors.AsType[*secret.Error](err); credential {
+			v.forget(subject, client)
+		}
+		return secret.Fetched{}, v.classify(ctx, ref, err)
+	}
+	return v.accept(ref, &resp.Secret)
+}
+
+// accept takes an answer only if it is whole and about what was asked.
+func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret) (secret.Fetched, *secret.Error) {
+	garbled := func(what string) (secret.Fetched, *secret.Error) {
+		return secret.Fetched{}, v.fail(ref, secret.Garbled, secret.ReasonGarbled, what)
+	}
+	if s.Value == nil || *s.Value == "" {
+		return garbled("it answered without a value")
+	}
+	if s.ID == nil || s.Attributes == nil || s.Attributes.Enabled == nil {
+		return garbled("it answered without an id, or without saying whether the secret is enabled")
+	}
+	version, ok := v.versionOf(string(*s.ID), ref)
+	if !ok {
+		return garbled("it answered with another secret than the one that was asked for")
+	}
+	return secret.Fetched{
+		Value:     secret.NewValue([]byte(*s.Value)),
+		Version:   version,
+		Identity:  v.identity.Name(),
+		How:       secret.HowFetched,
+		Created:   timeOf(s.Attributes.Created),
+		NotBefore: timeOf(s.Attributes.NotBefore),
+		Expires:   timeOf(s.Attributes.Expires),
+		Enabled:   *s.Attributes.Enabled,
+	}, nil
+}
+
+func timeOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// versionOf reads https://HOST/secrets/NAME/VERSION and compares it with what was asked, without case as Key Vault does.
+func (v *Vault) versionOf(id string, ref secret.Ref) (version string, ok bool) {
+	u, err := url.Parse(id)
+	if err != nil || u.Scheme != "https" || u.User != nil || !strings.EqualFold(strings.TrimSuffix(u.Host, ":443"), v.host) {
+		return "", false
+	}
+	parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
+	if len(parts) != 3 || !strings.EqualFold(parts[0], "secrets") || !strings.EqualFold(parts[1], ref.Name) || !plain(parts[2]) {
+		return "", false
+	}
+	return parts[2], ref.Version == "" || strings.EqualFold(parts[2], ref.Version)
+}
+
+// plain tells whether s has between 1 and 64 ASCII letters and digits, as versions and codes of Key Vault do.
+func plain(s string) bool {
+	return s != "" && len(s) <= 64 &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+}

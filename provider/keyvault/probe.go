@@ -1,0 +1,42 @@
+package keyvault
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Probe asks the vault without a token, and expects to be asked for one: the name resolves, a connection comes about, the
+// certificate is good and Key Vault answers. It proves nothing of the identity's rights, and costs no exchange. It takes
+// four seconds at most; the error is an *secret.Error.
+func (v *Vault) Probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, tryLimit)
+	defer cancel()
+	fail := func(k secret.Kind, r secret.Reason, what string) error {
+		return secret.Fail(k, r, fmt.Sprintf("vault %s (%s): %s", v.alias, v.host, what))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/secrets?api-version=7.4&maxresults=1", nil)
+	if err != nil {
+		return fail(secret.Internal, secret.ReasonInternal, "no request can be made from its url")
+	}
+	resp, err := v.http.Do(req)
+	if err != nil {
+		return fail(unreached(err))
+	}
+	defer resp.Body.Close()
+	challenge := resp.Header.Get("WWW-Authenticate")
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return fail(secret.Unavailable, secret.ReasonThrottled, "429: the vault is asked for too much, by us or by others")
+	case resp.StatusCode >= 500:
+		return fail(secret.Unavailable, secret.ReasonUnavailable, fmt.Sprintf("%d: the vault is down", resp.StatusCode))
+	case resp.StatusCode == http.StatusForbidden:
+		return fail(secret.NotFound, secret.ReasonVaultRefused, "403: "+refusal(codeOf(resp), "identity "+v.identity.Name()))
+	case resp.StatusCode != http.StatusUnauthorized || !strings.Contains(challenge, strings.TrimSuffix(v.scope, "/.default")):
+		return fail(secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("%d without Key Vault's challenge: is there a proxy in between?", resp.StatusCode))
+	}
+	return nil
+}

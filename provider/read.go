@@ -1,0 +1,140 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// read is one call of a Source under way, and all who wait for it.
+type read struct {
+	key   key
+	build build // whom it was begun for
+	began time.Time
+	done  chan struct{} // closed once ended
+
+	// guarded by Router.mu
+	waiting int
+	ended   bool
+	fetched secret.Fetched // the waiting callers' own copy; the cache has another
+	err     *secret.Error
+}
+
+// active is the reads of one key that are under way: a second one begins when the first has taken a second.
+type active struct {
+	latest  *read // the one that may be joined
+	running int
+	known   time.Time // when the newest read began that told something for good; what older ones bring is no news
+}
+
+// leave is called by each who waited. The last one clears the value. Router.mu is held.
+func (f *read) leave() {
+	f.waiting--
+	if f.ended && f.waiting == 0 {
+		f.fetched.Value.Clear()
+	}
+}
+
+// board joins the read under way or begins one. Router.mu is held.
+func (r *Router) board(d *door, k key, req secret.Request, ref secret.Ref, now time.Time) (*read, string, *secret.Error) {
+	a := r.active[k]
+	switch {
+	case r.closed:
+		return nil, "", secret.Fail(secret.Unavailable, secret.ReasonInternal, "the configuration that this request came under is closed")
+	case a != nil && a.latest != nil && now.Sub(a.latest.began) < joinWindow:
+		a.latest.waiting++
+		return a.latest, secret.HowJoined, nil
+	case d.reads >= r.options.InFlight && d.slow:
+		return nil, "", secret.Fail(secret.Late, secret.ReasonTimeout,
+			fmt.Sprintf("vault %s hangs: %d reads wait for it", k.vault, d.reads))
+	case d.reads >= r.options.InFlight:
+		return nil, "", secret.Fail(secret.Busy, secret.ReasonBusy,
+			fmt.Sprintf("vault %s: %d reads are under way, which is the limit", k.vault, d.reads))
+	}
+	if a == nil {
+		a = &active{}
+		r.active[k] = a
+	}
+	f := &read{key: k, build: buildOf(&req), began: now, done: make(chan struct{}), waiting: 1}
+	a.latest = f
+	a.running++
+	d.reads++
+	r.reading.Go(func() { r.run(d, f, req, ref) })
+	return f, secret.HowFetched, nil
+}
+
+// run reads, detached from whoever asked first.
+func (r *Router) run(d *door, f *read, req secret.Request, ref secret.Ref) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.options.Timeout)
+	defer cancel()
+	fetched, err := get(ctx, d.Source, req, ref)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d.reads--
+	d.learn(f, err)
+	r.conclude(d, f, fetched, err)
+	f.fetched, f.err, f.ended = fetched, err, true
+	if f.waiting == 0 {
+		fetched.Value.Clear()
+	}
+	close(f.done)
+}
+
+// learn takes from the end of a read whether the source hangs. Router.mu is held.
+func (d *door) learn(f *read, err *secret.Error) {
+	if err == nil || err.Reason != secret.ReasonTimeout && err.Reason != secret.ReasonLate {
+		d.slow = false
+		if f.began.After(d.answered) {
+			d.answered = f.began
+		}
+		return
+	}
+	d.slow = !f.began.Before(d.answered)
+}
+
+// conclude remembers what a read told. A read that began before another which already told something changes nothing.
+// Router.mu is held.
+func (r *Router) conclude(d *door, f *read, fetched secret.Fetched, err *secret.Error) {
+	a := r.active[f.key]
+	a.running--
+	if a.latest == f {
+		a.latest = nil
+	}
+	if a.running == 0 {
+		delete(r.active, f.key)
+	}
+	if f.began.Before(a.known) || err != nil && !conclusive(err.Reason) {
+		return
+	}
+	a.known = f.began
+	if old := r.entries[f.key]; old != nil {
+		r.remove(old)
+	}
+	if err == nil && !r.closed {
+		r.keep(f, fetched, max(buildWindow, d.Stale))
+	}
+}
+
+// get calls the source and makes of everything it may do wrong a *secret.Error. What a panic carries is not printed: it
+// may hold anything.
+func get(ctx context.Context, source Source, req secret.Request, ref secret.Ref) (fetched secret.Fetched, failure *secret.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			fetched = secret.Fetched{}
+			failure = secret.Fail(secret.Internal, secret.ReasonInternal, fmt.Sprintf("vault %s: its source panicked with a %T", ref.Vault, p))
+		}
+	}()
+	ref.Key = ""
+	fetched, err := source.Get(ctx, req, ref)
+	switch {
+	case err != nil:
+		return secret.Fetched{}, secret.AsError(err)
+	case fetched.Value.Len() == 0:
+		return secret.Fetched{}, secret.Fail(secret.Garbled, secret.ReasonGarbled,
+			fmt.Sprintf("vault %s: %s came without a value", ref.Vault, ref.Name))
+	}
+	return fetched, nil
+}

@@ -1,0 +1,219 @@
+package provider
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Source reads secrets of one vault.
+//
+// Subject names whom the source would be to Entra for this request; it must be cheap, and equal subjects must see equal
+// secrets. Get reads the whole secret (Ref.Key is not its business) and returns within ctx's deadline whatever happens
+// upstream: an *secret.Error on failure, else a value that is not empty and that the Router then owns. Both are safe for
+// concurrent use.
+type Source interface {
+	Subject(secret.Request) string
+	Get(context.Context, secret.Request, secret.Ref) (secret.Fetched, error)
+}
+
+// Door is a vault's alias as the configuration describes it.
+type Door struct {
+	Source Source
+	Stale  time.Duration // how old the last value may be that serves while the source can't answer; zero: never
+}
+
+// Options set the Router's bounds. A zero field takes the default in its comment.
+type Options struct {
+	InFlight int              // reads at once for each door, 64; each door has its own, so that one that hangs starves no other
+	Timeout  time.Duration    // of one read, 15 s: less than the 20 s in which a runner is answered
+	Entries  int              // values kept, 10,000
+	Bytes    int              // of values kept, 64 MiB
+	Now      func() time.Time // time.Now
+}
+
+// The times of the promises; they are no options because the promises aren't.
+const (
+	buildWindow = time.Minute // a value serves its build for so long after its read began
+	joinWindow  = time.Second // a caller joins a read that began less than this ago
+	patience    = time.Second // how long a caller waits for a door that is known to hang
+	sweepEvery  = 30 * time.Second
+)
+
+// Router is a secret.Fetcher over the doors of one configuration. It is safe for concurrent use.
+type Router struct {
+	options Options
+	doors   map[string]*door
+	ctx     context.Context // ends with Close; reads hang on it and not on who asked first
+	cancel  context.CancelFunc
+	reading sync.WaitGroup
+
+	mu      sync.Mutex // guards everything below, and what the comments of door, read and entry say
+	closed  bool
+	active  map[key]*active
+	entries map[key]*entry
+	recent  *list.List // of *entry, the last used first
+	bytes   int
+	sweeper *time.Timer
+}
+
+type door struct {
+	Door
+
+	// guarded by Router.mu
+	reads    int       // under way
+	slow     bool      // the source hangs: a read ran out of time, and none that began later was answered
+	answered time.Time // when the newest read began that was answered, well or not
+}
+
+// key tells values apart. The vault is the alias: two aliases of one vault may be opened by two identities.
+type key struct{ vault, name, version, subject string }
+
+// build is whom a value was read for.
+type build struct {
+	pool, uid, slug string
+	number          int64
+}
+
+func buildOf(req *secret.Request) build {
+	return build{req.Pool, req.Repo.UID, req.Repo.Slug, req.Build.Number}
+}
+
+// NewRouter makes a Router over doors, by alias. Close must be called when no request needs it any more.
+func NewRouter(doors map[string]Door, o Options) *Router {
+	o.InFlight = defaulted(o.InFlight, 64)
+	o.Timeout = defaulted(o.Timeout, 15*time.Second)
+	o.Entries = defaulted(o.Entries, 10_000)
+	o.Bytes = defaulted(o.Bytes, 64<<20)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Router{
+		options: o,
+		doors:   make(map[string]*door, len(doors)),
+		active:  map[key]*active{},
+		entries: map[key]*entry{},
+		recent:  list.New(),
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	for alias, d := range doors {
+		r.doors[alias] = &door{Door: d}
+	}
+	return r
+}
+
+func defaulted[T int | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// Fetch brings the whole secret that the grant names; How says where it came from. The caller owns the returned bytes and
+// clears them. Failures are *secret.Error: the source's own; Busy when too many reads are under way; Late when ctx ends
+// first, or when the door hangs and has nothing older to serve.
+func (r *Router) Fetch(ctx context.Context, req secret.Request, grant secret.Grant) (secret.Fetched, error) {
+	ref := grant.Ref
+	d := r.doors[ref.Vault]
+	if d == nil {
+		return secret.Fetched{}, secret.Fail(secret.Internal, secret.ReasonInternal,
+			fmt.Sprintf("no vault has the alias %q, and yet %s was granted", ref.Vault, grant.Binding))
+	}
+	k := key{ref.Vault, ref.Name, ref.Version, d.Source.Subject(req)}
+
+	r.mu.Lock()
+	now := r.options.Now()
+	if e := r.entries[k]; e != nil && e.serves(buildOf(&req), now) {
+		defer r.mu.Unlock()
+		return r.serve(e, secret.HowBuild), nil
+	}
+	f, how, err := r.board(d, k, req, ref, now)
+	hasty := d.slow
+	if err != nil {
+		defer r.mu.Unlock()
+		return r.lastResort(d, k, err)
+	}
+	r.mu.Unlock()
+	return r.wait(ctx, d, f, how, hasty)
+}
+
+// wait returns what the read brings, or what there is to say when it brings nothing in time.
+func (r *Router) wait(ctx context.Context, d *door, f *read, how string, hasty bool) (secret.Fetched, error) {
+	var enough <-chan time.Time
+	if hasty {
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		enough = t.C
+	}
+	select {
+	case <-f.done:
+	case <-enough:
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer f.leave() // after the value was copied
+	switch {
+	case f.ended && f.err == nil:
+		return copied(f.fetched, how), nil
+	case f.ended:
+		return r.lastResort(d, f.key, f.err)
+	case ctx.Err() != nil:
+		return secret.Fetched{}, secret.Fail(secret.Late, secret.ReasonLate,
+			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name))
+	}
+	return r.lastResort(d, f.key, secret.Fail(secret.Late, secret.ReasonTimeout,
+		fmt.Sprintf("vault %s hangs: its last read ran out of time, and %s did not come within %s", f.key.vault, f.key.name, patience)))
+}
+
+// lastResort returns the last value where the door allows it and the failure says no more than that the source can't
+// answer now; else the failure. Router.mu is held.
+func (r *Router) lastResort(d *door, k key, err *secret.Error) (secret.Fetched, error) {
+	if passing(err.Reason) {
+		if e := r.entries[k]; e != nil && r.options.Now().Sub(e.began) < d.Stale {
+			return r.serve(e, secret.HowStale), nil
+		}
+	}
+	return secret.Fetched{}, err
+}
+
+// passing tells whether a failure says only that the source can't answer now.
+func passing(reason secret.Reason) bool {
+	switch reason {
+	case secret.ReasonTimeout, secret.ReasonNetwork, secret.ReasonThrottled, secret.ReasonUnavailable:
+		return true
+	}
+	return false
+}
+
+// conclusive tells whether a failure says something of the secret or of our right to it, so that nothing older may ever
+// serve again.
+func conclusive(reason secret.Reason) bool {
+	switch reason {
+	case secret.ReasonBusy, secret.ReasonLate, secret.ReasonInternal:
+		return false
+	}
+	return !passing(reason)
+}
+
+// Close ends the reads under way, waits for them and clears every value. A Fetch after it fails.
+func (r *Router) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	r.reading.Wait()
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.entries {
+		r.remove(e)
+	}
+	if r.sweeper != nil {
+		r.sweeper.Stop()
+	}
+}
