@@ -52,7 +52,7 @@ func New(c *config.Config, env Env) (*App, error) {
 	if err := entra.CheckEnvironment(env.Getenv); err != nil {
 		return nil, err
 	}
-	if err := c.CheckListen(truth(env.Getenv("DRONE_ENTRA_PLAIN_HTTP"))); err != nil {
+	if err := c.CheckListen(Address(c.Listen, env.Getenv), truth(env.Getenv("DRONE_ENTRA_PLAIN_HTTP"))); err != nil {
 		return nil, err
 	}
 	keys, warnings, err := loadKeys(c.Pools, env.Getenv)

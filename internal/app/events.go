@@ -33,7 +33,8 @@ func (l *logged) Record(ctx context.Context, e secret.Event) error {
 	if err != nil {
 		line.Str("unrecorded", err.Error())
 	}
-	line.Str("id", e.Caller.ID).Str("kind", string(e.Kind)).Str("outcome", string(e.Outcome))
+	text(line, "id", e.Caller.ID)
+	line.Str("kind", string(e.Kind)).Str("outcome", string(e.Outcome))
 	text(line, "reason", string(e.Reason))
 	text(line, "remote", e.Caller.Remote)
 	text(line, "pool", e.Caller.Pool)
@@ -56,7 +57,7 @@ func (l *logged) Record(ctx context.Context, e secret.Event) error {
 	if e.Took != 0 {
 		line.Dur("ms", e.Took)
 	}
-	line.Send()
+	line.Msg(string(e.Kind) + " " + string(e.Outcome))
 	return err
 }
 

@@ -86,7 +86,7 @@ type Record struct{ File string }
 // Log is how the program logs.
 type Log struct {
 	Level  string // debug, info, warn or error; empty: the file does not say
-	Format string // json or text
+	Format string // json or text; empty: text on a terminal, else json
 }
 
 // Limits bound what one request and all of them together may take.

@@ -21,15 +21,14 @@ type Listen struct {
 }
 
 // CheckListen tells whether the address may be listened on: one that other machines reach needs TLS, or plainHTTP (from
-// the environment) or plain_http (from the file), which say that a proxy ends TLS in front. An empty address is
-// DefaultAddress.
-func (c *Config) CheckListen(plainHTTP bool) error {
-	l := c.Listen
-	if l.Address == "" || l.CertFile != "" || l.PlainHTTP || plainHTTP || isLoopback(l.Address) {
+// the environment) or plain_http (from the file), which say that a proxy ends TLS in front. The address is the one in
+// force, as the environment can give it where the files do not.
+func (c *Config) CheckListen(address string, plainHTTP bool) error {
+	if c.Listen.CertFile != "" || c.Listen.PlainHTTP || plainHTTP || isLoopback(address) {
 		return nil
 	}
 	return fmt.Errorf("listen.address %q can be reached from other machines, and requests would travel in clear: give listen.tls a cert and a key, "+
-		"or, behind a proxy that ends TLS, say listen.plain_http: true or DRONE_ENTRA_PLAIN_HTTP=true", l.Address)
+		"or, behind a proxy that ends TLS, say listen.plain_http: true or DRONE_ENTRA_PLAIN_HTTP=true", address)
 }
 
 func isLoopback(address string) bool {
@@ -47,7 +46,7 @@ func (b *builder) buildProgram(cfg *Config) {
 	cfg.Record = Record{File: or(d.file.value, DefaultRecord)}
 
 	logs := single(b, "log", func(f *file) *logging { return &f.log })
-	cfg.Log = Log{Level: logs.level.value, Format: or(logs.format.value, "json")}
+	cfg.Log = Log{Level: logs.level.value, Format: logs.format.value}
 
 	m := single(b, "limits", func(f *file) *limits { return &f.limits })
 	cfg.Limits = Limits{

@@ -82,7 +82,11 @@ func TestCheckListen(t *testing.T) {
 		{`{address: ":3000", tls: {cert: /c, key: /k}}`, false, true},
 	} {
 		cfg, _ := loads(t, "version: 1\nlisten: "+test.listen+"\n")
-		err := cfg.CheckListen(test.env)
+		address := cfg.Listen.Address
+		if address == "" {
+			address = config.DefaultAddress
+		}
+		err := cfg.CheckListen(address, test.env)
 		if (err == nil) != test.good {
 			t.Errorf("%s with %v: %v", test.listen, test.env, err)
 		}

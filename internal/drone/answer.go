@@ -40,8 +40,11 @@ var statuses = map[secret.Kind]struct {
 
 // refuse writes an error: `{"message":…,"request":…}`, never a cause. The reason is in the record.
 func (x *exchange) refuse(err error) {
-	kind := statuses[secret.AsError(err).Kind]
-	code, message := kind.code, kind.message
+	failure, known := statuses[secret.AsError(err).Kind]
+	if !known {
+		failure = statuses[secret.Internal]
+	}
+	code, message := failure.code, failure.message
 	if e, ok := errors.AsType[*invalid](err); ok {
 		code, message = e.code, e.message
 	}

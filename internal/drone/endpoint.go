@@ -38,7 +38,7 @@ type Endpoint struct {
 type EndpointOptions struct {
 	Guard    *Guard
 	Recorder secret.Recorder
-	Budget   time.Duration // for the whole answer, the reading of the body included
+	Budget   time.Duration // for the whole answer; whoever serves the endpoint bounds the reading of the body
 	Plain    bool          // answer in clear; the default is to encrypt every 200 under the key that verified its request
 	Config   string        // SHA-256 of the configuration in force, for the record
 }
@@ -137,7 +137,6 @@ func (x *exchange) proveHead() (call Call, failure *secret.Error) {
 	if failure != nil {
 		return Call{}, failure
 	}
-	x.caller.Skew = 0
 	call, ok := x.calls[x.proof.accept]
 	if !ok {
 		return Call{}, unproven(secret.ReasonAccept, "no call of that Accept is served")

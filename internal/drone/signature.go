@@ -82,7 +82,7 @@ func signatureText(h http.Header) (string, *secret.Error) {
 	values := slices.Clone(h["Signature"])
 	for _, v := range h["Authorization"] {
 		scheme, text, _ := strings.Cut(v, " ")
-		if strings.EqualFold(scheme, "Signature") {
+		if strings.ToLower(scheme) == "signature" {
 			values = append(values, text)
 		}
 	}
