@@ -26,7 +26,7 @@ func (c verifyCommand) Run(out *printer) error {
 			loaded, problems := config.Load(c.Config)
 			if loaded == nil {
 				out.problems(problems)
-				return no
+				return errNo
 			}
 			file = loaded.Record.File
 		}

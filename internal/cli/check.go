@@ -33,7 +33,7 @@ func (c checkCommand) Run(out *printer) error {
 	}
 	out.printf("%s, %s\n", plural(problems.Errors(), "error"), plural(problems.Warnings(), "warning"))
 	if problems.Errors() > 0 {
-		return no
+		return errNo
 	}
 	return nil
 }

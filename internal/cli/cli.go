@@ -43,8 +43,8 @@ type commands struct {
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
-// no is an error whose answer has been printed already.
-var no = errors.New("no")
+// errNo is an error whose answer has been printed already.
+var errNo = errors.New("no")
 
 // exited carries kong's wish to end the process up to Main.
 type exited int
@@ -90,7 +90,7 @@ func (p *printer) exit(err error) int {
 	switch {
 	case err == nil:
 		return exitGood
-	case errors.Is(err, no):
+	case errors.Is(err, errNo):
 		return exitNo
 	case isUsage:
 		p.problem("%s", usage)

@@ -24,7 +24,7 @@ func (c devCommand) Run(ctx context.Context, env Env, out *printer) (err error) 
 	})
 	out.problems(d.Problems)
 	if errors.Is(err, app.ErrConfig) {
-		return no
+		return errNo
 	}
 	if err != nil {
 		return err

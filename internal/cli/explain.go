@@ -38,7 +38,7 @@ func (c explainCommand) Run(out *printer) error {
 		}
 	}
 	if err == nil && !decision.Allowed() {
-		return no
+		return errNo
 	}
 	return err
 }
@@ -48,7 +48,7 @@ func loadPolicy(out *printer, paths []string) (*secret.Policy, error) {
 	c, problems := config.Load(orDefault(paths))
 	if problems.Errors() > 0 {
 		fmt.Fprint(out.err, problems)
-		return nil, no
+		return nil, errNo
 	}
 	return secret.NewPolicy(c.Rules)
 }

@@ -46,14 +46,14 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 	what := strings.Trim(request.Path+"/"+request.Name, "/")
 	if refused, ok := errors.AsType[*drone.Error](err); ok {
 		out.printf("%s  %s  %s  %s\n", out.paint(bad, "no value"), printable(what), took, refusal(refused))
-		return no
+		return errNo
 	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("no answer: %w", err)
 	case answer.Data == "":
 		out.printf("%s  %s  %s  the extension has nothing to say to it\n", out.paint(bad, "no value"), printable(what), took)
-		return no
+		return errNo
 	case c.Reveal:
 		out.printf("%s\n", answer.Data)
 		return nil
