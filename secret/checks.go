@@ -49,6 +49,34 @@ func printable(s string) string {
 	return q
 }
 
+// Why words a denial for log and record in one line: the predicate at which the nearest binding stopped. Unlike Checks it
+// looks at one rule only, so that it costs little while a build waits. It is empty for a grant.
+func (d *Decision) Why() string {
+	switch {
+	case d.Allowed():
+		return ""
+	case d.DeniedBy != "":
+		return d.denyCheck().Rule + ": " + d.denyCheck().String()
+	case d.Reason == ReasonAmbiguous:
+		return "two bindings map the name differently"
+	case d.Reason == ReasonRepo:
+		return "no binding names the repository"
+	case d.at <= atRepo:
+		return "neither a secret of a configured vault nor a name that a binding of the repository maps"
+	}
+	b := &d.policy.bindings[d.nearest.rule]
+	want, got, _ := b.describe(&d.request, d.at, candidate{binding: b, repo: d.nearest.repo, ref: d.Ref, at: d.at})
+	return b.ID + ": " + Check{Station: d.Reason, Want: shorten(want), Got: shorten(got)}.String()
+}
+
+// shorten keeps a line of the log a line: a group may have hundreds of members, and a branch's name is anybody's.
+func shorten(s string) string {
+	if len(s) <= 160 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:160], "") + "…"
+}
+
 // Checks yields the predicates of every rule that came near: first the deny that decided, then each binding that names
 // the repository or gives the secret, the nearest to a grant first, each up to the predicate where it stopped. It is worked
 // out only when somebody ranges over it.

@@ -47,6 +47,8 @@ func agreeChecks(t rapid.TB, d secret.Decision) {
 	first := byRule[order[0]]
 	if last := first[len(first)-1]; last.OK || last.Station != d.Reason {
 		t.Fatalf("denied for %q, but the first binding is %+v", d.Reason, first)
+	} else if why := order[0] + ": " + last.String(); d.Why() != why {
+		t.Fatalf("the log says %q, the explanation %q", d.Why(), why)
 	}
 	for rule, ok := range passed {
 		if ok {

@@ -36,6 +36,8 @@ type Decision struct {
 
 	policy  *Policy
 	request Request
+	nearest entry   // the binding that came furthest, where a station past atRepo says that there is one
+	at      station // where it stopped
 }
 
 // Allowed tells whether there is a grant.
@@ -71,7 +73,7 @@ func (p *Policy) decideRef(d *Decision, ref Ref) {
 		b := &p.bindings[e.rule]
 		s := b.station(&d.request, e.repo, ref)
 		if s > best || s == best && b.ID < by {
-			best, by = s, b.ID
+			best, by, d.nearest = s, b.ID, e
 		}
 	})
 	d.conclude(best, ref, by)
@@ -95,7 +97,7 @@ func (p *Policy) decideName(d *Decision, name string) {
 		}
 		ambiguous = ambiguous || s == granted && best == granted && ref != target
 		if s > best || s == best && b.ID < by {
-			best, by, target = s, b.ID, ref
+			best, by, target, d.nearest = s, b.ID, ref, e
 		}
 	})
 	switch {
@@ -128,7 +130,7 @@ func (p *Policy) candidates(r *Request, yield func(entry)) {
 }
 
 func (d *Decision) conclude(best station, ref Ref, by string) {
-	d.Ref = ref
+	d.Ref, d.at = ref, best
 	if best != granted {
 		d.Reason = stationReasons[best]
 		return

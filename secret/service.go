@@ -59,7 +59,7 @@ func (s *Service) obtain(ctx context.Context, event *Event) (f Fetched, err erro
 	}
 	event.DeniedBy = d.DeniedBy
 	if d.Grant == nil {
-		return Fetched{}, Fail(Denied, d.Reason, "")
+		return Fetched{}, Fail(Denied, d.Reason, d.Why())
 	}
 	event.Binding = d.Grant.Binding
 	if deadline, ok := ctx.Deadline(); ok {

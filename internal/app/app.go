@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/drone-entra/drone-entra/internal/config"
 	"github.com/drone-entra/drone-entra/internal/entra"
 	"github.com/drone-entra/drone-entra/internal/server"
+	"github.com/drone-entra/drone-entra/provider/keyvault"
 	"github.com/drone-entra/drone-entra/secret"
 )
 
@@ -32,6 +34,13 @@ type Env struct {
 	Transport http.RoundTripper // towards Entra and Key Vault; nil: the one for production
 	Log       io.Writer
 	Terminal  bool // Log is a terminal
+
+	// Paths are what the configuration was loaded from; Run watches them. None: nothing is watched.
+	Paths []string
+	// Adapt changes a configuration that was loaded again as the first one was changed before New got it; nil: not at all.
+	Adapt func(*config.Config)
+	// Hangup asks to read everything again now (SIGHUP); nil: nobody does.
+	Hangup <-chan os.Signal
 }
 
 // App is one extension, from New to the end of Run.
@@ -45,6 +54,7 @@ type App struct {
 	probes  *probes
 	started time.Time
 	opened  bool // the start is on record
+	reload  reloading
 }
 
 // New builds everything and binds the addresses, so that Run only has to serve. The error says what to change.
@@ -71,7 +81,8 @@ func New(c *config.Config, env Env) (*App, error) {
 		return nil, err
 	}
 	a.events, a.probes = newLogged(a.record, a.log), newProbes(a.log)
-	g, err := newGeneration(c, keys, a.events, env, a.log)
+	a.reload.seen = a.fingerprint(c)
+	g, err := newGeneration(c, keys, nil, a.events, env, a.log)
 	if err == nil {
 		a.current.Store(g)
 		err = a.open(c)
@@ -129,11 +140,12 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	line.Str("config", c.SHA256).Str("rules", c.Summary()).Str("record", c.Record.File).Msg("serving")
 	background, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); a.probes.run(background, a.current.Load().vaults) }()
+	var beside sync.WaitGroup
+	beside.Go(func() { a.probes.run(background, func() map[string]*keyvault.Vault { return a.current.Load().vaults }) })
+	beside.Go(func() { a.watch(background) })
 	err := a.server.Run(ctx)
 	stop()
-	<-done
+	beside.Wait()
 	return errors.Join(err, a.Close())
 }
 
@@ -144,7 +156,8 @@ func (a *App) Close() error {
 		errs = append(errs, a.server.Close())
 	}
 	if g := a.current.Load(); g != nil {
-		g.close()
+		a.reload.closeRetired()
+		g.close(nil)
 	}
 	if a.opened {
 		errs = append(errs, a.events.Record(context.Background(), secret.Event{Kind: secret.EventStop, Outcome: secret.Stopped}))

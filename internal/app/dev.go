@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/rand"
 	_ "embed"
 	"encoding/hex"
 	"errors"
@@ -11,12 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
-
-	"crypto/rand"
 
 	"github.com/drone-entra/drone-entra/internal/config"
 	"github.com/drone-entra/drone-entra/internal/emulator"
+	"github.com/drone-entra/drone-entra/secret"
 )
 
 // Sample is the configuration that Dev runs when it is given none.
@@ -46,20 +48,24 @@ type Dev struct {
 	Dir      string
 	Config   string // the sample's file, or the first of one's own
 	Problems config.Problems
-	Key      string            // of the pool "default", or of the only one
-	Keys     map[string]string // by pool
-	Own      bool              // a configuration of one's own
-	Moved    bool              // 127.0.0.1:3000 was taken
+	Own      bool // a configuration of one's own
+	Moved    bool // 127.0.0.1:3000 was taken
 
 	emulator *emulator.Emulator
 	config   *config.Config
 	gate     *gate
+	getenv   func(string) string // the real environment
+	token    string              // file of the projected token
+	address  string
+
+	mu   sync.Mutex
+	keys map[string]string // by pool
 }
 
 // NewDev starts the emulator, projects a token as Kubernetes would, fills the vaults, and builds the extension. Problems
 // of a configuration of one's own are in Dev.Problems; with an error among them the rest is nil and err is ErrConfig.
 func NewDev(o DevOptions) (d *Dev, err error) {
-	d = &Dev{Own: len(o.Config) > 0, gate: &gate{out: o.Log}, Keys: map[string]string{}}
+	d = &Dev{Own: len(o.Config) > 0, gate: &gate{out: o.Log}, getenv: o.Getenv, keys: map[string]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.clean())
@@ -68,19 +74,22 @@ func NewDev(o DevOptions) (d *Dev, err error) {
 	if d.Dir, err = os.MkdirTemp("", "drone-entra-dev-"); err != nil {
 		return d, err
 	}
-	if err := d.load(o.Config); err != nil {
+	paths, err := d.load(o.Config)
+	if err != nil {
 		return d, err
 	}
 	if d.emulator, err = emulator.Start(emulator.Options{}); err != nil {
 		return d, err
 	}
-	environment, err := d.emulate(o.Getenv)
-	if err != nil {
+	d.token = filepath.Join(d.Dir, "azure-identity-token")
+	if err = d.emulator.ProjectToken(d.token, emulator.DefaultSubject); err != nil {
 		return d, err
 	}
 	d.listen(o.Address)
+	d.adapt(d.config)
 	d.App, err = New(d.config, Env{
-		Getenv: environment, Transport: d.emulator.Transport(), Log: d.gate, Terminal: o.Colour,
+		Getenv: d.environment, Transport: d.emulator.Transport(), Log: d.gate, Terminal: o.Colour,
+		Paths: paths, Adapt: d.adapt,
 	})
 	return d, err
 }
@@ -88,49 +97,59 @@ func NewDev(o DevOptions) (d *Dev, err error) {
 // ErrConfig says that a configuration has errors, which are in Dev.Problems.
 var ErrConfig = errors.New("the configuration has errors")
 
-func (d *Dev) load(paths []string) error {
+// load reads the sample, or a configuration of one's own, and returns its paths.
+func (d *Dev) load(paths []string) ([]string, error) {
 	if !d.Own {
 		sample := filepath.Join(d.Dir, "drone-entra.yaml")
 		if err := os.WriteFile(sample, Sample, 0o600); err != nil {
-			return err
+			return nil, err
 		}
 		paths = []string{sample}
 	}
 	d.Config = paths[0]
 	if d.config, d.Problems = config.Load(paths); d.config == nil {
-		return ErrConfig
+		return nil, ErrConfig
 	}
-	return nil
+	return paths, nil
 }
 
-// emulate makes every vault and identity of the configuration in the emulator, and returns the environment in which the
-// extension finds them. Nothing of the real one but the runners' keys comes through: a client secret of a laptop's own
-// Azure login is none of the extension's business here.
-func (d *Dev) emulate(getenv func(string) string) (func(string) string, error) {
-	token := filepath.Join(d.Dir, "azure-identity-token")
-	if err := d.emulator.ProjectToken(token, emulator.DefaultSubject); err != nil {
-		return nil, err
-	}
-	environment := map[string]string{
-		"AZURE_TENANT_ID": devTenant, "AZURE_CLIENT_ID": devClient, "AZURE_FEDERATED_TOKEN_FILE": token,
-	}
-	for name, identity := range d.config.Identities {
+// adapt makes every vault and identity of a configuration in the emulator, gives its pools keys, and turns what it says of
+// files and addresses to this process. It is called again when the configuration is edited.
+func (d *Dev) adapt(c *config.Config) {
+	for name, identity := range c.Identities {
 		if !identity.Managed {
-			identity.AssertionFile = token
-			d.config.Identities[name] = identity
+			identity.AssertionFile = d.token
+			c.Identities[name] = identity
 		}
 		d.register(identity)
 	}
-	for _, v := range d.config.Vaults {
-		identity := d.config.Identities[v.Identity]
+	for _, v := range c.Vaults {
+		identity := c.Identities[v.Identity]
 		d.emulator.Vault(v.Host, tenantOf(identity)).Allow(clientOf(identity))
 	}
-	d.fill()
-	if err := d.makeKeys(getenv, environment); err != nil {
-		return nil, err
-	}
-	return func(name string) string { return environment[name] }, nil
+	d.fill(c)
+	d.makeKeys(c)
+	c.Listen = config.Listen{Address: d.address, Encrypt: c.Listen.Encrypt}
+	c.Limits.Drain = 0
+	c.Record.File = filepath.Join(d.Dir, "audit.jsonl")
+	c.Log = config.Log{Level: c.Log.Level, Format: "text"}
 }
+
+// environment is all that the extension sees of one. Nothing of the real one but the runners' keys comes through: a client
+// secret of a laptop's own Azure login is none of the extension's business here.
+func (d *Dev) environment(name string) string {
+	if pool, ok := strings.CutPrefix(name, devKey); ok {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.keys[pool]
+	}
+	return map[string]string{
+		"AZURE_TENANT_ID": devTenant, "AZURE_CLIENT_ID": devClient, "AZURE_FEDERATED_TOKEN_FILE": d.token,
+	}[name]
+}
+
+// devKey and a pool's name make the variable that holds its key.
+const devKey = "DRONE_ENTRA_DEV_KEY_"
 
 func (d *Dev) register(i config.Identity) {
 	if i.Managed {
@@ -154,50 +173,57 @@ func clientOf(i config.Identity) string {
 	return i.ClientID
 }
 
-// makeKeys gives each pool a key: the one of the environment where it is set there, else one made up.
-func (d *Dev) makeKeys(getenv func(string) string, environment map[string]string) error {
-	pools := maps.Clone(d.config.Pools)
+// makeKeys gives each pool a key, the same one whenever it is asked: that of the real environment where it is set there, else
+// one made up.
+func (d *Dev) makeKeys(c *config.Config) {
+	pools := maps.Clone(c.Pools)
 	if len(pools) == 0 {
-		pools = map[string]config.Pool{"default": defaultPool(config.Key{ID: "dev", Env: "DRONE_SECRET"})}
+		pools = map[string]config.Pool{secret.DefaultPool: defaultPool(config.Key{ID: "dev", Env: "DRONE_SECRET"})}
 	}
 	for name, pool := range pools {
-		variable, value := "DRONE_ENTRA_DEV_KEY_"+name, ""
-		for _, k := range pool.Keys {
-			if k.Env != "" && value == "" {
-				value = getenv(k.Env)
-			}
+		d.mu.Lock()
+		if d.keys[name] == "" {
+			d.keys[name] = d.keyOf(pool)
 		}
-		if value == "" {
-			var b [24]byte
-			_, _ = rand.Read(b[:])
-			value = hex.EncodeToString(b[:])
-		}
-		environment[variable], d.Keys[name] = value, value
-		pools[name] = config.Pool{Name: name, Keys: []config.Key{{ID: pool.Keys[0].ID, Env: variable}}}
+		d.mu.Unlock()
+		pools[name] = config.Pool{Name: name, Keys: []config.Key{{ID: pool.Keys[0].ID, Env: devKey + name}}}
 	}
-	d.config.Pools = pools
-	names := slices.Sorted(maps.Keys(d.Keys))
-	if d.Key = d.Keys["default"]; d.Key == "" {
-		d.Key = d.Keys[names[0]]
-	}
-	return nil
+	c.Pools = pools
 }
 
-// listen puts the extension on the loopback address, whatever the configuration says of listening, and its record into Dir.
-func (d *Dev) listen(address string) {
-	if address == "" {
-		address = config.DefaultAddress
-		probe, err := net.Listen("tcp", address)
-		if err != nil {
-			address, d.Moved = "127.0.0.1:0", true
-		} else {
-			_ = probe.Close()
+func (d *Dev) keyOf(pool config.Pool) string {
+	for _, k := range pool.Keys {
+		if value := d.getenv(k.Env); k.Env != "" && value != "" {
+			return value
 		}
 	}
-	d.config.Listen = config.Listen{Address: address, Encrypt: d.config.Listen.Encrypt}
-	d.config.Limits.Drain = 0
-	d.config.Record.File = filepath.Join(d.Dir, "audit.jsonl")
-	d.config.Log = config.Log{Level: d.config.Log.Level, Format: "text"}
+	var b [24]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// Key is the shared key of the pool "default", or of the first by name if there is none.
+func (d *Dev) Key() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if key := d.keys[secret.DefaultPool]; key != "" {
+		return key
+	}
+	return d.keys[slices.Min(slices.Collect(maps.Keys(d.keys)))]
+}
+
+// listen chooses the address, whatever the configuration says of listening.
+func (d *Dev) listen(address string) {
+	if d.address = address; address != "" {
+		return
+	}
+	d.address = config.DefaultAddress
+	probe, err := net.Listen("tcp", d.address)
+	if err != nil {
+		d.address, d.Moved = "127.0.0.1:0", true
+		return
+	}
+	_ = probe.Close()
 }
 
 // Vaults lists the emulated vaults' addresses, for people.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -16,24 +17,38 @@ import (
 )
 
 // generation is everything that one configuration brings to life: keys, policy and sources behind one handler. It is
-// built whole before it answers anything.
+// built whole before it answers anything, and takes over from the one before whatever is unchanged.
 type generation struct {
-	config     *config.Config
-	handler    http.Handler
+	number  int
+	since   time.Time
+	config  *config.Config
+	handler http.Handler
+	keys    []keyName
+
+	identities map[string]*entra.Identity // by name
+	who        map[string]who
+	vaults     map[string]*keyvault.Vault // by alias
+	doors      map[string]door
 	router     *provider.Router
-	identities map[string]*entra.Identity
-	vaults     map[string]*keyvault.Vault
-	keys       []keyName
+	limits     provider.Options
 }
 
 // keyName names a runner's key where the key itself has no business.
 type keyName struct{ Pool, ID string }
 
+// door is everything that makes a vault's alias the way to it that it is.
+type door struct {
+	vault *keyvault.Vault
+	url   string
+	is    *entra.Identity
+	stale time.Duration
+}
+
 // reserve is kept back from a request's budget for the record, which may take a second.
 const reserve = 1500 * time.Millisecond
 
-// newGeneration wires the rooms. It opens no connection.
-func newGeneration(c *config.Config, keys []drone.Key, record secret.Recorder, env Env, log zerolog.Logger) (*generation, error) {
+// newGeneration wires the rooms. It opens no connection. before is the generation that it follows, if any.
+func newGeneration(c *config.Config, keys []drone.Key, before *generation, record secret.Recorder, env Env, log zerolog.Logger) (*generation, error) {
 	policy, err := secret.NewPolicy(c.Rules)
 	if err != nil {
 		return nil, err
@@ -44,14 +59,24 @@ func newGeneration(c *config.Config, keys []drone.Key, record secret.Recorder, e
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{config: c, vaults: map[string]*keyvault.Vault{}}
+	g := &generation{
+		number: 1, since: env.Now(), config: c,
+		identities: map[string]*entra.Identity{}, who: map[string]who{},
+		vaults: map[string]*keyvault.Vault{}, doors: map[string]door{},
+		limits: provider.Options{InFlight: c.Limits.InFlight, Timeout: c.Limits.Budget - reserve},
+	}
+	if before != nil {
+		g.number = before.number + 1
+	}
 	for _, k := range keys {
 		g.keys = append(g.keys, keyName{k.Pool, k.ID})
 	}
-	if g.identities, err = openIdentities(c.Identities, env, env.Transport, log); err != nil {
+	if err := g.openIdentities(before, env, log); err != nil {
+		g.close(before)
 		return nil, err
 	}
-	if g.router, err = g.openVaults(env); err != nil {
+	if err := g.openVaults(before, env); err != nil {
+		g.close(before)
 		return nil, err
 	}
 	service := &secret.Service{
@@ -63,27 +88,50 @@ func newGeneration(c *config.Config, keys []drone.Key, record secret.Recorder, e
 	return g, nil
 }
 
-func (g *generation) openVaults(env Env) (*provider.Router, error) {
+// openVaults makes a client of each vault, or takes it from the generation before. With the same doors and limits it takes
+// the whole router, and what it remembers: a change of bindings alone costs no build a second read.
+func (g *generation) openVaults(before *generation, env Env) error {
 	doors := make(map[string]provider.Door, len(g.config.Vaults))
 	for alias, c := range g.config.Vaults {
-		vault, err := keyvault.New(keyvault.Options{
-			Alias: alias, URL: c.URL, Identity: g.identities[c.Identity], Transport: env.Transport,
-		})
-		if err != nil {
-			return nil, placed(c.At, fmt.Errorf("vault %s: %w", alias, err))
+		d := door{url: c.URL, is: g.identities[c.Identity], stale: c.Stale}
+		if old, ok := before.door(alias); ok && old.url == d.url && old.is == d.is {
+			d.vault = old.vault
+		} else {
+			vault, err := keyvault.New(keyvault.Options{Alias: alias, URL: c.URL, Identity: d.is, Transport: env.Transport})
+			if err != nil {
+				return placed(c.At, fmt.Errorf("vault %s: %w", alias, err))
+			}
+			d.vault = vault
 		}
-		g.vaults[alias] = vault
-		doors[alias] = provider.Door{Source: vault, Stale: c.Stale}
+		g.vaults[alias], g.doors[alias] = d.vault, d
+		doors[alias] = provider.Door{Source: d.vault, Stale: c.Stale}
 	}
-	limits := g.config.Limits
-	return provider.NewRouter(doors, provider.Options{
-		InFlight: limits.InFlight, Timeout: limits.Budget - reserve, Now: env.Now,
-	}), nil
+	if before != nil && maps.Equal(before.doors, g.doors) && before.limits.InFlight == g.limits.InFlight && before.limits.Timeout == g.limits.Timeout {
+		g.router = before.router
+		return nil
+	}
+	limits := g.limits
+	limits.Now = env.Now
+	g.router = provider.NewRouter(doors, limits)
+	return nil
 }
 
-func (g *generation) close() {
-	g.router.Close()
-	for _, identity := range g.identities {
-		identity.Close()
+func (g *generation) door(alias string) (door, bool) {
+	if g == nil {
+		return door{}, false
+	}
+	d, ok := g.doors[alias]
+	return d, ok
+}
+
+// close ends what the other generation does not use; nil: everything.
+func (g *generation) close(other *generation) {
+	if g.router != nil && (other == nil || g.router != other.router) {
+		g.router.Close()
+	}
+	for name, identity := range g.identities {
+		if other == nil || other.identities[name] != identity {
+			identity.Close()
+		}
 	}
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -11,25 +10,36 @@ import (
 	"github.com/drone-entra/drone-entra/internal/entra"
 )
 
-// openIdentities makes an Entra identity of each that the configuration names. What it leaves out comes from the
-// environment, where the workload identity webhook of Kubernetes puts it.
-func openIdentities(all map[string]config.Identity, env Env, transport http.RoundTripper, log zerolog.Logger) (map[string]*entra.Identity, error) {
-	opened := make(map[string]*entra.Identity, len(all))
-	for name, c := range all {
+// who is everything that makes an identity the one it is. Two generations that agree on it share the identity, its tokens
+// and its clients.
+type who struct {
+	name, tenant, client, cloud, file string
+	managed                           bool
+}
+
+// openIdentities makes an Entra identity of each that the configuration names, or takes it from the generation before. What
+// it leaves out comes from the environment, where the workload identity webhook of Kubernetes puts it.
+func (g *generation) openIdentities(before *generation, env Env, log zerolog.Logger) error {
+	for name, c := range g.config.Identities {
 		o := entra.Options{
 			Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Cloud: c.Cloud, Managed: c.Managed,
-			AssertionFile: c.AssertionFile, Transport: transport, Now: env.Now, Log: log,
+			AssertionFile: c.AssertionFile, Transport: env.Transport, Now: env.Now, Log: log,
 		}
 		if err := fromEnvironment(&o, c, env.Getenv); err != nil {
-			return nil, placed(c.At, fmt.Errorf("identity %s: %w", name, err))
+			return placed(c.At, fmt.Errorf("identity %s: %w", name, err))
+		}
+		is := who{name, o.TenantID, o.ClientID, o.Cloud, o.AssertionFile, o.Managed}
+		if before != nil && before.who[name] == is {
+			g.identities[name], g.who[name] = before.identities[name], is
+			continue
 		}
 		identity, err := entra.New(o)
 		if err != nil {
-			return nil, placed(c.At, err)
+			return placed(c.At, err)
 		}
-		opened[name] = identity
+		g.identities[name], g.who[name] = identity, is
 	}
-	return opened, nil
+	return nil
 }
 
 func fromEnvironment(o *entra.Options, c config.Identity, getenv func(string) string) error {

@@ -76,6 +76,22 @@ func withPool(pools map[string]config.Pool, pool config.Pool) map[string]config.
 	return all
 }
 
+// keyFiles lists the files that hold keys.
+func keyFiles(c *config.Config, getenv func(string) string) (files []string) {
+	for _, pool := range c.Pools {
+		for _, k := range pool.Keys {
+			if k.File != "" {
+				files = append(files, k.File)
+			}
+		}
+	}
+	if file := getenv("DRONE_SECRET_FILE"); file != "" {
+		files = append(files, file)
+	}
+	slices.Sort(files)
+	return files
+}
+
 // strayKey returns the name of a set variable that no key refers to.
 func strayKey(pools map[string]config.Pool, getenv func(string) string) string {
 	for _, name := range []string{"DRONE_SECRET", "DRONE_SECRET_FILE"} {

@@ -2,14 +2,17 @@ package app
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
+	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/internal/emulator"
 	"github.com/drone-entra/drone-entra/secret"
 )
 
 // fill puts a made-up value behind every secret that the configuration names literally, so that each can be asked for. A
 // secret that is asked for by key is a JSON object with these keys.
-func (d *Dev) fill() {
+func (d *Dev) fill(c *config.Config) {
 	keys := map[[2]string]map[string]bool{}
 	want := func(ref string) {
 		r, err := secret.ParseRef(ref)
@@ -27,7 +30,7 @@ func (d *Dev) fill() {
 	if !d.Own {
 		want("shared/ci-token")
 	}
-	for _, b := range d.config.Rules.Bindings {
+	for _, b := range c.Rules.Bindings {
 		for _, read := range b.Read {
 			want(strings.TrimSuffix(read.String(), "@*"))
 		}
@@ -36,14 +39,17 @@ func (d *Dev) fill() {
 		}
 	}
 	for at, keys := range keys {
-		d.set(at[0], at[1], madeUp(at[1], keys))
+		vault := d.vault(c, at[0])
+		if !slices.Contains(vault.Names(), at[1]) {
+			vault.Set(at[1], madeUp(at[1], keys))
+		}
 	}
 }
 
-// set makes a new version of a secret in the emulated vault behind an alias, and returns it.
-func (d *Dev) set(alias, name, value string) (version string) {
-	v := d.config.Vaults[alias]
-	return d.emulator.Vault(v.Host, tenantOf(d.config.Identities[v.Identity])).Set(name, value)
+// vault is the emulated vault behind an alias.
+func (d *Dev) vault(c *config.Config, alias string) *emulator.Vault {
+	v := c.Vaults[alias]
+	return d.emulator.Vault(v.Host, tenantOf(c.Identities[v.Identity]))
 }
 
 func madeUp(name string, keys map[string]bool) string {

@@ -37,10 +37,10 @@ func newProbes(log zerolog.Logger) *probes {
 	return &probes{log: log, results: map[string]probeResult{}}
 }
 
-func (p *probes) run(ctx context.Context, vaults map[string]*keyvault.Vault) {
+func (p *probes) run(ctx context.Context, current func() map[string]*keyvault.Vault) {
 	for ctx.Err() == nil {
 		var round sync.WaitGroup
-		for alias, vault := range vaults {
+		for alias, vault := range current() {
 			round.Go(func() { p.probe(ctx, alias, vault) })
 		}
 		round.Wait()
@@ -98,10 +98,11 @@ func (a *App) status() any {
 	seq, hash := a.record.Head()
 	s := statusPage{
 		Ready: len(a.unready()) == 0, Reasons: a.unready(), Started: a.started.UTC(),
-		Config:     configStatus{SHA256: g.config.SHA256, Rules: g.config.Summary()},
+		Config:     configStatus{Generation: g.number, SHA256: g.config.SHA256, Rules: g.config.Summary(), Since: g.since.UTC()},
 		Record:     recordStatus{File: g.config.Record.File, Seq: seq, Hash: hash},
 		Identities: map[string]any{}, Vaults: map[string]vaultStatus{}, Pools: map[string][]string{},
 	}
+	s.Config.Refused = a.reload.problem()
 	if err := a.record.Healthy(); err != nil {
 		s.Record.Problem = err.Error()
 	}
@@ -136,9 +137,12 @@ type statusPage struct {
 }
 
 type configStatus struct {
-	SHA256 string   `json:"sha256"`
-	Rules  string   `json:"rules"`
-	Files  []string `json:"files"`
+	Generation int           `json:"generation"` // 1 at the start, one more with each reload
+	SHA256     string        `json:"sha256"`
+	Rules      string        `json:"rules"`
+	Since      time.Time     `json:"since"`
+	Files      []string      `json:"files"`
+	Refused    *refusedState `json:"refused,omitempty"` // a newer one that is not in force, and why
 }
 
 type recordStatus struct {

@@ -54,7 +54,7 @@ var scenes = []scene{
 
 // rotate is what an operator does with `az keyvault secret set`.
 func rotate(d *Dev) string {
-	d.set("shared", "ci-token", "made-up-ci-token-rotated")
+	d.vault(d.config, "shared").Set("ci-token", "made-up-ci-token-rotated")
 	return "shared/ci-token is rotated in Key Vault; nothing is restarted, nothing is told to Drone"
 }
 
@@ -67,7 +67,7 @@ func (d *Dev) Story(ctx context.Context) iter.Seq2[Step, error] {
 			yield(Step{}, err)
 			return
 		}
-		client := plugin.Client(d.Endpoint(), d.Key, false)
+		client := plugin.Client(d.Endpoint(), d.Key(), false)
 		for i, s := range scenes {
 			step, err := d.play(ctx, client, policy, s, int64(i+1))
 			if !yield(step, err) || err != nil {

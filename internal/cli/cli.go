@@ -22,6 +22,7 @@ type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
+	Hangup         func() <-chan os.Signal // takes SIGHUP over, which asks to read the configuration again; may be nil
 }
 
 // The exit codes.

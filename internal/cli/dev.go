@@ -94,13 +94,13 @@ func (p *printer) step(s app.Step) {
 // invite says how to point a runner at it, and gives a request to try.
 func (p *printer) invite(d *app.Dev) {
 	p.printf("\nServing. For a runner on this machine:\n\n")
-	p.printf("  DRONE_SECRET_PLUGIN_ENDPOINT=%s\n  DRONE_SECRET_PLUGIN_TOKEN=%s\n\n", d.Endpoint(), d.Key)
+	p.printf("  DRONE_SECRET_PLUGIN_ENDPOINT=%s\n  DRONE_SECRET_PLUGIN_TOKEN=%s\n\n", d.Endpoint(), d.Key())
 	if !d.Own {
 		p.printf("Try, in another terminal:\n\n")
-		p.printf("  DRONE_SECRET_PLUGIN_TOKEN=%s \\\n  %s request %s --repo acme/payments-api --uid 42 \\\n    --event push --ref refs/heads/main shared/ci-token\n\n", d.Key, self(), d.Endpoint())
+		p.printf("  DRONE_SECRET_PLUGIN_TOKEN=%s \\\n  %s request %s --repo acme/payments-api --uid 42 \\\n    --event push --ref refs/heads/main shared/ci-token\n\n", d.Key(), self(), d.Endpoint())
 		p.printf("  %s explain --config %s --repo acme/payments-api \\\n    --event pull_request --ref refs/pull/7/head pay-prod/deploy-db\n\n", self(), d.Config)
 	}
-	p.printf("Ctrl-C ends it.\n")
+	p.printf("Edit the configuration while this serves: a change is in force within seconds. Ctrl-C ends it.\n\n")
 }
 
 // self is how this program was started, so that what is printed can be copied.

@@ -19,7 +19,11 @@ func (c serveCommand) Run(ctx context.Context, env Env, out *printer) error {
 	if loaded == nil {
 		return fmt.Errorf("the configuration has %s; `drone-entra check` shows the same", plural(problems.Errors(), "error"))
 	}
-	a, err := app.New(loaded, app.Env{Getenv: env.Getenv, Log: env.Stderr, Terminal: terminal(env.Stderr)})
+	surroundings := app.Env{Getenv: env.Getenv, Log: env.Stderr, Terminal: terminal(env.Stderr), Paths: orDefault(c.Config)}
+	if env.Hangup != nil {
+		surroundings.Hangup = env.Hangup()
+	}
+	a, err := app.New(loaded, surroundings)
 	if err != nil {
 		return err
 	}
