@@ -13,7 +13,7 @@ type auditCommand struct {
 }
 
 type verifyCommand struct {
-	Config []string `help:"Configuration that names the record." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH" xor:"where"`
+	Config []string `sep:"none" help:"Configuration that names the record." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH" xor:"where"`
 	File   string   `help:"The record itself (default: as configured, else /var/lib/drone-entra/audit.jsonl)." placeholder:"RECORD" xor:"where"`
 }
 

@@ -13,7 +13,7 @@ import (
 const defaultConfig = "drone-entra.yaml"
 
 type checkCommand struct {
-	Path []string `arg:"" optional:"" env:"DRONE_ENTRA_CONFIG" help:"Files and directories (default: drone-entra.yaml)."`
+	Path []string `sep:"none" arg:"" optional:"" env:"DRONE_ENTRA_CONFIG" help:"Files and directories (default: drone-entra.yaml)."`
 }
 
 // Run prints every problem with its place, every expectation that does not hold, and a summary. It does not look at the

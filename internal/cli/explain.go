@@ -14,7 +14,7 @@ import (
 type explainCommand struct {
 	facts
 	Secret string   `arg:"" optional:"" name:"ref" help:"vault/secret[@version][/key], or a name that a binding maps."`
-	Config []string `help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
+	Config []string `sep:"none" help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
 	JSON   bool     `name:"json" help:"For programs."`
 }
 

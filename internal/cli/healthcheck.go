@@ -14,7 +14,7 @@ import (
 )
 
 type healthcheckCommand struct {
-	Config []string `help:"Configuration that says where the extension listens (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
+	Config []string `sep:"none" help:"Configuration that says where the extension listens (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
 	URL    string   `name:"url" help:"Where to ask instead, as http://127.0.0.1:3000." placeholder:"URL"`
 }
 

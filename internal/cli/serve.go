@@ -9,7 +9,7 @@ import (
 )
 
 type serveCommand struct {
-	Config []string `help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
+	Config []string `sep:"none" help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
 }
 
 // Run serves until it is told to stop, then drains.

@@ -80,20 +80,23 @@ type exchange struct {
 
 // run returns the bytes of a 200. Whatever it refuses is on record when it returns.
 func (x *exchange) run(ctx context.Context) ([]byte, error) {
-	if failure := x.addressed(); failure != nil {
-		return nil, failure
-	}
+	wrong := x.addressed()
 	call, failure := x.proveHead()
-	media := x.media()
 	switch {
+	case failure != nil && wrong != nil: // whoever looks around here is none of ours
+		return nil, wrong
 	case failure != nil:
-		x.note(ctx, secret.EventUnproven, secret.Refused, failure.Reason)
-		if media != nil { // says nothing that a stranger doesn't know, and helps who set a proxy up wrongly
+		x.note(ctx, secret.EventUnproven, secret.Refused, failure)
+		if media := x.media(); media != nil { // says nothing that a stranger doesn't know, and helps who set a proxy up wrongly
 			return nil, media
 		}
 		return nil, failure
-	case media != nil:
-		return nil, x.malformed(ctx, media)
+	}
+	if wrong == nil {
+		wrong = x.media()
+	}
+	if wrong != nil {
+		return nil, x.malformed(ctx, wrong)
 	}
 	body, err := x.body()
 	if err != nil {
@@ -101,12 +104,13 @@ func (x *exchange) run(ctx context.Context) ([]byte, error) {
 	}
 	defer clear(body) // it carries repo.secret
 	if sha256.Sum256(body) != x.proof.digest {
-		x.note(ctx, secret.EventUnproven, secret.Refused, secret.ReasonDigest)
-		return nil, unproven(secret.ReasonDigest, "the body is not what was signed")
+		failure := unproven(secret.ReasonDigest, "the body is not what was signed")
+		x.note(ctx, secret.EventUnproven, secret.Refused, failure)
+		return nil, failure
 	}
 	var absurd bool
 	if x.caller.Repeat, absurd = x.guard.repeats.count(x.proof.mac); absurd {
-		return nil, x.failed(ctx, secret.Fail(secret.Busy, secret.ReasonBusy, "the same request too many times"))
+		return nil, x.failed(ctx, secret.Fail(secret.Busy, secret.ReasonBusy, "the same request too many times"), nil)
 	}
 	data, err := call.answer(ctx, x.caller, body)
 	if _, invalid := errors.AsType[*invalid](err); invalid {
@@ -115,11 +119,11 @@ func (x *exchange) run(ctx context.Context) ([]byte, error) {
 	return data, err
 }
 
-// addressed refuses what is not for this endpoint at all, before anything is proven or counted.
+// addressed refuses what is not for this endpoint at all.
 func (x *exchange) addressed() error {
 	switch {
 	case x.r.URL.Path != "/":
-		return secret.Fail(secret.NotFound, secret.ReasonMalformed, "no such path")
+		return status(http.StatusNotFound, "not available") // as for whatever else is not to be had
 	case x.r.Method != http.MethodPost:
 		x.w.Header().Set("Allow", http.MethodPost)
 		return status(http.StatusMethodNotAllowed, "only POST is served here")
@@ -172,21 +176,26 @@ func (x *exchange) body() ([]byte, error) {
 
 // malformed puts a proven request on record that could not be read, and returns err.
 func (x *exchange) malformed(ctx context.Context, err error) error {
-	if failure := x.note(ctx, secret.EventSecret, secret.Failed, secret.ReasonMalformed); failure != nil {
-		return failure
+	detail := err.Error()
+	if x.r.URL.Path != "/" {
+		detail = "the endpoint is the root of this address, without a path"
 	}
-	return err
+	return x.failed(ctx, secret.Fail(secret.Invalid, secret.ReasonMalformed, detail), err)
 }
 
-func (x *exchange) failed(ctx context.Context, e *secret.Error) error {
-	if failure := x.note(ctx, secret.EventSecret, secret.Failed, e.Reason); failure != nil {
+// failed puts a proven request on record that was not decided, and returns answer, or what was recorded if that is nil.
+func (x *exchange) failed(ctx context.Context, e *secret.Error, answer error) error {
+	if failure := x.note(ctx, secret.EventSecret, secret.Failed, e); failure != nil {
 		return failure
 	}
-	return e
+	if answer == nil {
+		return e
+	}
+	return answer
 }
 
-func (x *exchange) note(ctx context.Context, kind secret.EventKind, outcome secret.Outcome, reason secret.Reason) error {
-	event := secret.Event{Kind: kind, Outcome: outcome, Reason: reason, Caller: x.caller, Config: x.config}
+func (x *exchange) note(ctx context.Context, kind secret.EventKind, outcome secret.Outcome, e *secret.Error) error {
+	event := secret.Event{Kind: kind, Outcome: outcome, Reason: e.Reason, Detail: e.Detail, Caller: x.caller, Config: x.config}
 	return x.record.Record(context.WithoutCancel(ctx), event)
 }
 

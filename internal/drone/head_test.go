@@ -118,19 +118,20 @@ func TestTheAccept(t *testing.T) {
 	})
 }
 
+// A runner that is led to the wrong place is one of ours all the same, and its operator has to learn of it.
 func TestTheAddress(t *testing.T) {
 	method := func(s string) func(*message) { return func(m *message) { m.method = s } }
 	target := func(s string) func(*message) { return func(m *message) { m.target = s } }
 	meets(t, []hostile{
 		{name: "a query changes nothing", edit: target("/?a=b"), status: 200},
-		{name: "P10 GET", edit: method("GET"), status: 405},
-		{name: "P10 PUT", edit: method("PUT"), status: 405},
-		{name: "P10 in lower case", edit: method("post"), status: 405},
+		{name: "P10 GET", edit: method("GET"), status: 405, reason: secret.ReasonMalformed},
+		{name: "P10 PUT", edit: method("PUT"), status: 405, reason: secret.ReasonMalformed},
+		{name: "P10 in lower case", edit: method("post"), status: 405, reason: secret.ReasonMalformed},
 		{name: "P10 GET without any proof", edit: method("GET"), tamper: drops("Signature"), status: 405},
-		{name: "P10 another path", edit: target("/secret"), status: 404},
-		{name: "P10 a path that looks like ours", edit: target("//"), status: 404},
-		{name: "P10 a path that looks like ours, encoded", edit: target("/%2f"), status: 404},
-		{name: "P10 GET of another path", edit: func(m *message) { m.method, m.target = "GET", "/metrics" }, status: 404},
+		{name: "P10 another path", edit: target("/secret"), status: 404, reason: secret.ReasonMalformed},
+		{name: "P10 a path that looks like ours", edit: target("//"), status: 404, reason: secret.ReasonMalformed},
+		{name: "P10 a path that looks like ours, encoded", edit: target("/%2f"), status: 404, reason: secret.ReasonMalformed},
+		{name: "P10 GET of another path", edit: func(m *message) { m.method, m.target = "GET", "/metrics" }, status: 404, reason: secret.ReasonMalformed},
 	})
 }
 

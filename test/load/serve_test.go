@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -95,26 +94,35 @@ func startServe() (address string, stop func(), err error) {
 	return address, func() { cancel(); <-ended; e.Close(); _ = os.RemoveAll(dir) }, err
 }
 
-// configuration has 10,000 bindings in a realistic mix: 200 organisations, most bindings for one repository or for a
-// family of them, a few for a whole organisation, and two denies.
+// configuration has 10,000 bindings in a realistic mix, and the record on disk.
 func configuration(dir string) []byte {
-	var y strings.Builder
-	fmt.Fprintf(&y, "version: 1\nvaults:\n  load: {url: https://kv-load.vault.azure.net}\nbindings:\n")
-	for i := range bindings {
-		organisation := i % 200
-		repos := fmt.Sprintf(`"organisation-%d/service-%d"`, organisation, i/200)
-		switch {
-		case i < 200:
-			repos = fmt.Sprintf(`"organisation-%d/*"`, organisation)
-		case i%10 == 0:
-			repos = fmt.Sprintf(`"organisation-%d/service-%d*"`, organisation, i/200)
-		}
-		fmt.Fprintf(&y, "  - {id: b%d, repos: [%s], when: {push: {branches: [main, \"release/*\"]}}, read: [\"load/secret-*\"]}\n", i, repos)
-	}
-	fmt.Fprintf(&y, "denies:\n  - {id: no-root, read: [\"*/root-*\"]}\n  - {id: no-robots, actors: [robot], read: [\"load/human-*\"]}\n")
-	fmt.Fprintf(&y, "record: {file: %s}\nlisten: {address: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {repeats: 1000000, drain: 1s}\n",
+	return fmt.Appendf(rules(realisticRepos, bindings),
+		"record: {file: %s}\nlisten: {address: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {repeats: 1000000, drain: 1s}\n",
 		filepath.Join(dir, "audit.jsonl"))
-	return []byte(y.String())
+}
+
+// rules are n bindings and two denies.
+func rules(repos func(i int) string, n int) []byte {
+	var y bytes.Buffer
+	y.WriteString("version: 1\nvaults:\n  load: {url: https://kv-load.vault.azure.net}\nbindings:\n")
+	for i := range n {
+		fmt.Fprintf(&y, "  - {id: b%d, repos: [%s], when: {push: {branches: [main, \"release/*\"]}}, read: [\"load/secret-*\"]}\n", i, repos(i))
+	}
+	y.WriteString("denies:\n  - {id: no-root, read: [\"*/root-*\"]}\n  - {id: no-robots, actors: [robot], read: [\"load/human-*\"]}\n")
+	return y.Bytes()
+}
+
+// realisticRepos spreads bindings over 200 organisations: most for one repository or a family of them, a few for a whole
+// organisation.
+func realisticRepos(i int) string {
+	switch organisation, service := i%200, i/200; {
+	case i < 200:
+		return fmt.Sprintf(`"organisation-%d/*"`, organisation)
+	case i%10 == 0:
+		return fmt.Sprintf(`"organisation-%d/service-%d*"`, organisation, service)
+	default:
+		return fmt.Sprintf(`"organisation-%d/service-%d"`, organisation, service)
+	}
 }
 
 // addressLog takes the log of the extension, keeps its beginning, and gives the address that it serves at.
