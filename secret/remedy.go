@@ -74,7 +74,7 @@ func (b *Binding) allow(r *Request, c candidate) string {
 		if r.Build.Actor() == "" {
 			return ""
 		}
-		b.Actors = Actors{Names: []string{r.Build.Actor()}}
+		b.Actors = Actors{Names: append(slices.Clone(b.Actors.Names), r.Build.Actor())}
 		return "actors: " + list(b.Actors.Names)
 	case atRef, atDeployTo, atCron:
 		return b.widen(r, c.at)
@@ -99,14 +99,25 @@ func (b *Binding) widen(r *Request, at station) (text string) {
 		case at == atCron:
 			text = c.Event.clause(exactly(&c.Cron, "cron", r.Build.Cron))
 		case c.Event == PullRequest:
+			stateDefault(&c.Into, r)
 			text = c.Event.clause(exactly(&c.Into, "into", r.Build.Target))
 		case isBranch && c.Event != Tag:
+			if c.Tags == nil {
+				stateDefault(&c.Branches, r)
+			}
 			text = c.Event.clause(exactly(&c.Branches, "branches", branch))
 		case c.Event == Tag || c.Event == Promote || c.Event == Rollback:
 			text = c.Event.clause(exactly(&c.Tags, "tags", strings.TrimPrefix(r.Build.Ref, "refs/tags/")))
 		}
 	}
 	return text
+}
+
+// stateDefault states the default branch where it was implied: a list that is stated says all that is meant.
+func stateDefault(patterns *[]Pattern, r *Request) {
+	if *patterns == nil && r.Repo.DefaultBranch != "" {
+		exactly(patterns, "", r.Repo.DefaultBranch)
+	}
 }
 
 // conditionFor is the narrowest condition that the request satisfies.

@@ -27,11 +27,11 @@ func TestRemedy(t *testing.T) {
 		want     string
 	}{
 		"another event":     {nil, "acme/app tag v1", `when: {tag: {tags: [v1]}}`},
-		"another branch":    {nil, "acme/app push dev", `when: {push: {branches: [dev]}}`},
-		"a branch like 1.1": {nil, "acme/app push 1.1", `when: {push: {branches: ["1.1"]}}`},
+		"another branch":    {nil, "acme/app push dev", `when: {push: {branches: [main, dev]}}`},
+		"a branch like 1.1": {nil, "acme/app push 1.1", `when: {push: {branches: [main, "1.1"]}}`},
 		"another pool":      {nil, "acme/app push main pool=prod", `pools: [default, prod]`},
 		"another person": {func(b *secret.Binding) { b.Actors = people("bob") },
-			"acme/app push main sender=alice", `actors: [alice]`},
+			"acme/app push main sender=alice", `actors: [bob, alice]`},
 		"two things at once": {func(b *secret.Binding) { b.When, b.Actors = promote, people("bob") },
 			"acme/app push main sender=alice", ``},
 		"another repository": {nil, "other/app push main", ``},

@@ -111,7 +111,7 @@ func (a *App) open(c *config.Config) error {
 	o := server.Options{
 		Address: Address(c.Listen, a.env.Getenv), CertFile: c.Listen.CertFile, KeyFile: c.Listen.KeyFile,
 		Admin:       cmp.Or(c.Listen.Admin, config.DefaultAdmin),
-		Connections: c.Limits.Connections, WriteTimeout: c.Limits.Budget + 10*time.Second,
+		Connections: c.Limits.Connections, WriteTimeout: writeTimeout,
 		Grace: c.Limits.Drain, Drain: c.Limits.Budget + 5*time.Second,
 		Ready: a.unready, Status: a.status, Log: a.log,
 	}
@@ -130,6 +130,9 @@ func (a *App) open(c *config.Config) error {
 	}
 	return err
 }
+
+// writeTimeout is above every budget that a configuration can set, as a reload may change it.
+const writeTimeout = time.Minute
 
 // Run serves until ctx ends, then drains and closes the record.
 func (a *App) Run(ctx context.Context) error {

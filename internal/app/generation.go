@@ -44,8 +44,8 @@ type door struct {
 	stale time.Duration
 }
 
-// reserve is kept back from a request's budget for the record, which may take a second.
-const reserve = 1500 * time.Millisecond
+// reserve is kept back from a request's budget for the record, which may take a second; of a small budget a quarter.
+func reserve(budget time.Duration) time.Duration { return min(1500*time.Millisecond, budget/4) }
 
 // newGeneration wires the rooms. It opens no connection. before is the generation that it follows, if any.
 func newGeneration(c *config.Config, keys []drone.Key, before *generation, record secret.Recorder, env Env, log zerolog.Logger) (*generation, error) {
@@ -63,7 +63,7 @@ func newGeneration(c *config.Config, keys []drone.Key, before *generation, recor
 		number: 1, since: env.Now(), config: c,
 		identities: map[string]*entra.Identity{}, who: map[string]who{},
 		vaults: map[string]*keyvault.Vault{}, doors: map[string]door{},
-		limits: provider.Options{InFlight: c.Limits.InFlight, Timeout: c.Limits.Budget - reserve},
+		limits: provider.Options{InFlight: c.Limits.InFlight, Timeout: c.Limits.Budget - reserve(c.Limits.Budget)},
 	}
 	if before != nil {
 		g.number = before.number + 1
@@ -80,7 +80,7 @@ func newGeneration(c *config.Config, keys []drone.Key, before *generation, recor
 		return nil, err
 	}
 	service := &secret.Service{
-		Policy: policy, Fetcher: g.router, Recorder: record, Config: c.SHA256, Now: env.Now, Reserve: reserve,
+		Policy: policy, Fetcher: g.router, Recorder: record, Config: c.SHA256, Now: env.Now, Reserve: reserve(c.Limits.Budget),
 	}
 	g.handler = drone.NewEndpoint(drone.EndpointOptions{
 		Guard: guard, Recorder: record, Budget: c.Limits.Budget, Plain: !c.Listen.Encrypt, Config: c.SHA256,

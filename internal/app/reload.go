@@ -109,6 +109,7 @@ func (a *App) build(now *generation) (*generation, error) {
 	for _, w := range append(warnings, needRestart(now.config, c)...) {
 		a.log.Warn().Msg(w)
 	}
+	c.Listen, c.Record, c.Log = now.config.Listen, now.config.Record, now.config.Log
 	return newGeneration(c, keys, now, a.events, a.env, a.log)
 }
 
@@ -135,6 +136,7 @@ func needRestart(old, next *config.Config) (warnings []string) {
 		{"log", old.Log != next.Log},
 		{"limits.connections", old.Limits.Connections != next.Limits.Connections},
 		{"limits.drain", old.Limits.Drain != next.Limits.Drain},
+		{"limits.budget for the end of the program", old.Limits.Budget < next.Limits.Budget},
 	} {
 		if change.is {
 			warnings = append(warnings, change.what+" changed in the configuration, which takes a restart; the rest is in force")

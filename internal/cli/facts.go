@@ -25,7 +25,7 @@ type facts struct {
 	DefaultBranch string `help:"The repository's default branch." default:"main" placeholder:"BRANCH"`
 	UID           string `name:"uid" help:"The forge's id of the repository." placeholder:"ID"`
 	Pool          string `help:"Pool of the runner." default:"default"`
-	Number        int64  `help:"The build's number." placeholder:"N"`
+	Number        int64  `help:"The build's number (default of request: a new one each time)." placeholder:"N"`
 
 	Request string `help:"Take all of this from a recorded request: its JSON body, or a file that has it under \"body\", or as received with its head." placeholder:"FILE"`
 }

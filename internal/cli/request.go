@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/drone/drone-go/drone"
 	plugin "github.com/drone/drone-go/plugin/secret"
+
+	"github.com/drone-entra/drone-entra/secret"
 )
 
 type requestCommand struct {
@@ -98,9 +101,9 @@ func (c requestCommand) wire() (*plugin.Request, error) {
 			return nil, usageError("--repo and --event are needed, or --request with a recorded one")
 		}
 		namespace, name, _ := strings.Cut(c.Repo, "/")
-		r.Repo = drone.Repo{UID: c.UID, Namespace: namespace, Name: name, Slug: c.Repo, Branch: c.DefaultBranch}
+		r.Repo = drone.Repo{UID: cmp.Or(c.UID, secret.UnknownUID), Namespace: namespace, Name: name, Slug: c.Repo, Branch: c.DefaultBranch}
 		r.Build = drone.Build{
-			Number: c.Number, Event: c.Event, Ref: c.Ref, Source: c.Source, Fork: c.SourceRepo, Target: c.Target,
+			Number: cmp.Or(c.Number, time.Now().Unix()), Event: c.Event, Ref: c.Ref, Source: c.Source, Fork: c.SourceRepo, Target: c.Target,
 			Deploy: c.DeployTo, Cron: c.Cron, Trigger: c.Trigger, Sender: c.Sender,
 		}
 	}
