@@ -17,8 +17,7 @@ func (r *Record) KeepConfig(sum string, content []byte) error {
 	if have := sha256.Sum256(content); sum != hex.EncodeToString(have[:]) {
 		return fmt.Errorf("keep configuration: %q is not the SHA-256 of its content", sum)
 	}
-	dir := filepath.Dir(r.opts.File)
-	file := filepath.Join(dir, "config-"+sum+".yaml")
+	dir, file := filepath.Dir(r.opts.File), KeptConfig(r.opts.File, sum)
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -26,6 +25,11 @@ func (r *Record) KeepConfig(sum string, content []byte) error {
 		return fmt.Errorf("keep configuration %s: %w", file, err)
 	}
 	return nil
+}
+
+// KeptConfig is where a configuration is kept, beside the record.
+func KeptConfig(record, sum string) string {
+	return filepath.Join(filepath.Dir(record), "config-"+sum+".yaml")
 }
 
 // replaceFile writes the file under a name of its own and moves it into place once it is synced. Its mode is 0600.

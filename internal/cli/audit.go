@@ -12,24 +12,35 @@ type auditCommand struct {
 	Verify verifyCommand `cmd:"" help:"Check that no line of the record was changed, removed or moved."`
 }
 
-type verifyCommand struct {
-	Config []string `sep:"none" help:"Configuration that names the record." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH" xor:"where"`
-	File   string   `help:"The record itself (default: as configured, else /var/lib/drone-entra/audit.jsonl)." placeholder:"RECORD" xor:"where"`
+// recordPlace says which record a command reads.
+type recordPlace struct {
+	Config []string `sep:"none" help:"Configuration that names the record." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
+	File   string   `help:"The record itself (default: as configured, else /var/lib/drone-entra/audit.jsonl)." placeholder:"RECORD"`
 }
+
+// record finds the record's file.
+func (p recordPlace) record(out *printer) (string, error) {
+	if p.File != "" {
+		return p.File, nil
+	}
+	if len(p.Config) == 0 {
+		return config.DefaultRecord, nil
+	}
+	loaded, problems := config.Load(p.Config)
+	if loaded == nil {
+		fmt.Fprint(out.err, problems)
+		return "", errNo
+	}
+	return loaded.Record.File, nil
+}
+
+type verifyCommand struct{ recordPlace }
 
 // Run verifies the whole chain, rotated files included; exit code 1 names the first bad line.
 func (c verifyCommand) Run(out *printer) error {
-	file := c.File
-	if file == "" {
-		file = config.DefaultRecord
-		if len(c.Config) > 0 {
-			loaded, problems := config.Load(c.Config)
-			if loaded == nil {
-				out.problems(problems)
-				return errNo
-			}
-			file = loaded.Record.File
-		}
+	file, err := c.record(out)
+	if err != nil {
+		return err
 	}
 	verified, err := audit.Verify(file)
 	if err != nil {

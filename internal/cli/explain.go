@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,13 +12,16 @@ import (
 
 type explainCommand struct {
 	facts
-	Secret string   `arg:"" optional:"" name:"ref" help:"vault/secret[@version][/key], or a name that a binding maps."`
-	Config []string `sep:"none" help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
-	JSON   bool     `name:"json" help:"For programs."`
+	recordPlace
+	Secret string `arg:"" optional:"" name:"what" help:"The secret: vault/secret[@version][/key], or a name that a binding maps. Or, from the record: a request id, or a build as acme/app#412."`
+	JSON   bool   `name:"json" help:"For programs."`
 }
 
 // Run prints the decision, and every rule that came near with its predicates; exit code 1 if it is a denial.
 func (c explainCommand) Run(out *printer) error {
+	if c.Repo == "" && c.Event == "" && c.Request == "" && c.Secret != "" {
+		return c.replay(out)
+	}
 	request, err := c.request(c.Secret)
 	if err != nil {
 		return err
@@ -30,9 +32,12 @@ func (c explainCommand) Run(out *printer) error {
 	}
 	decision := policy.Decide(request)
 	if c.JSON {
-		err = printJSON(out, request, decision)
+		err = printJSON(out, jsonAnswer(request, decision))
 	} else {
 		out.explain(request, decision)
+		if decision.Allowed() {
+			out.printf("\n  Whether Key Vault's version is enabled and within its dates is judged when a build asks.\n")
+		}
 		if c.Request == "" {
 			out.assumed(c.facts)
 		}
@@ -73,9 +78,6 @@ func (p *printer) explain(r secret.Request, d secret.Decision) {
 	}
 	if change := d.Remedy(); change.Text != "" {
 		p.printf("\n  %s would allow it with   %s\n", change.Rule, p.paint(bold, change.Text))
-	}
-	if d.Allowed() {
-		p.printf("\n  Whether Key Vault's version is enabled and within its dates is judged when a build asks.\n")
 	}
 }
 
@@ -141,7 +143,7 @@ func nothingNear(r secret.Request, d secret.Decision) string {
 		return fmt.Sprintf("%q is a name alone, and no binding of %s maps it under names.", printable(asked(r)), printable(r.Repo.Slug))
 	}
 	if _, err := secret.ParseRef(asked(r)); err != nil {
-		return printable(err.Error())
+		return err.Error() // it quotes what it was given
 	}
 	return "There is no vault of this alias in the configuration."
 }
@@ -169,32 +171,41 @@ func printable(s string) string {
 	return q
 }
 
-// printJSON is the same for programs.
-func printJSON(out *printer, r secret.Request, d secret.Decision) error {
-	type check struct {
-		Rule      string `json:"rule"`
-		At        string `json:"at"`
-		Deny      bool   `json:"deny,omitempty"`
-		Predicate string `json:"predicate"`
-		OK        bool   `json:"ok"`
-		Want      string `json:"want,omitempty"`
-		Got       string `json:"got,omitempty"`
-	}
-	answer := struct {
-		Decision string  `json:"decision"`
-		Reason   string  `json:"reason,omitempty"`
-		Asked    string  `json:"asked"`
-		Secret   string  `json:"secret,omitempty"`
-		Repo     string  `json:"repo"`
-		Event    string  `json:"event"`
-		Ref      string  `json:"ref,omitempty"`
-		Actor    string  `json:"actor,omitempty"`
-		Binding  string  `json:"binding,omitempty"`
-		DeniedBy string  `json:"denied_by,omitempty"`
-		Checks   []check `json:"checks"`
-	}{
+// jsonDecision is a decision for programs.
+type jsonDecision struct {
+	Decision string      `json:"decision"`
+	Reason   string      `json:"reason,omitempty"`
+	Asked    string      `json:"asked"`
+	Secret   string      `json:"secret,omitempty"`
+	Repo     string      `json:"repo"`
+	Event    string      `json:"event"`
+	Ref      string      `json:"ref,omitempty"`
+	Actor    string      `json:"actor,omitempty"`
+	Binding  string      `json:"binding,omitempty"`
+	DeniedBy string      `json:"denied_by,omitempty"`
+	Remedy   *jsonRemedy `json:"remedy,omitempty"`
+	Checks   []jsonCheck `json:"checks"`
+}
+
+type jsonRemedy struct {
+	Binding string `json:"binding"`
+	Change  string `json:"change"`
+}
+
+type jsonCheck struct {
+	Rule      string `json:"rule"`
+	At        string `json:"at"`
+	Deny      bool   `json:"deny,omitempty"`
+	Predicate string `json:"predicate"`
+	OK        bool   `json:"ok"`
+	Want      string `json:"want,omitempty"`
+	Got       string `json:"got,omitempty"`
+}
+
+func jsonAnswer(r secret.Request, d secret.Decision) jsonDecision {
+	answer := jsonDecision{
 		Decision: "deny", Reason: string(d.Reason), Asked: asked(r), Repo: r.Repo.Slug, Event: r.Build.Event, Ref: r.Build.Ref,
-		Actor: r.Build.Actor(), DeniedBy: d.DeniedBy, Checks: []check{},
+		Actor: r.Build.Actor(), DeniedBy: d.DeniedBy, Checks: []jsonCheck{},
 	}
 	if d.Allowed() {
 		answer.Decision, answer.Binding = "allow", d.Grant.Binding
@@ -202,10 +213,19 @@ func printJSON(out *printer, r secret.Request, d secret.Decision) error {
 	if d.Ref != (secret.Ref{}) {
 		answer.Secret = d.Ref.String()
 	}
-	for _, c := range slices.Collect(d.Checks()) {
-		answer.Checks = append(answer.Checks, check{c.Rule, c.At, c.Deny, string(c.Station), c.OK, c.Want, c.Got})
+	if remedy := d.Remedy(); remedy.Text != "" {
+		answer.Remedy = &jsonRemedy{remedy.Rule, remedy.Text}
 	}
+	for c := range d.Checks() {
+		answer.Checks = append(answer.Checks, jsonCheck{c.Rule, c.At, c.Deny, string(c.Station), c.OK, c.Want, c.Got})
+	}
+	return answer
+}
+
+// printJSON writes an answer for programs.
+func printJSON(out *printer, answer any) error {
 	e := json.NewEncoder(out.out)
+	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(answer)
 }
