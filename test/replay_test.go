@@ -12,7 +12,7 @@ import (
 func TestARequestIsExplainedFromTheRecord(t *testing.T) {
 	t.Parallel()
 	s := startReloadable(t)
-	denied := s.expect(t, push("acme/app").branch("dev").number(41), "shared/ci-token", denied("ref"))
+	refused := s.expect(t, push("acme/app").branch("dev").number(41), "shared/ci-token", denied("ref"))
 	released := s.expect(t, push("acme/app").number(42), "shared/ci-token", gets("kv-reload/ci-token"))
 	s.expect(t, push("acme/app").number(42), "shared/other", denied("read"))
 	s.edit(t, "acme/app", "acme/elsewhere", true) // nobody would get anything by this one
@@ -31,7 +31,7 @@ func TestARequestIsExplainedFromTheRecord(t *testing.T) {
 			}
 		}
 	}
-	explain(1, denied.ID, "DENIED  shared/ci-token to acme/app, push refs/heads/dev by alice", "reason: ref",
+	explain(1, refused.ID, "DENIED  shared/ci-token to acme/app, push refs/heads/dev by alice", "reason: ref",
 		"ref: wants main, got refs/heads/dev", "first would allow it with   when: {push: {branches: [main, dev]}}")
 	explain(0, released.ID, "ALLOWED", "binding: first")
 	explain(1, "acme/app#42", "ALLOWED", "DENIED  shared/other", released.ID)
@@ -48,12 +48,12 @@ func TestARequestIsExplainedFromTheRecord(t *testing.T) {
 			Checks []struct{ Predicate, Want string }
 		}
 	}
-	if _, out := command(t, "explain", "--json", "--file", s.Record, denied.ID); json.Unmarshal([]byte(out), &answers) != nil ||
+	if _, out := command(t, "explain", "--json", "--file", s.Record, refused.ID); json.Unmarshal([]byte(out), &answers) != nil ||
 		len(answers) != 1 || !answers[0].Agrees || answers[0].Decision.Reason != "ref" || len(answers[0].Decision.Checks) == 0 {
 		t.Errorf("--json gives %s", out)
 	}
 
-	kept := filepath.Join(filepath.Dir(s.Record), "config-"+denied.Config+".yaml")
+	kept := filepath.Join(filepath.Dir(s.Record), "config-"+refused.Config+".yaml")
 	content, err := os.ReadFile(kept)
 	if err != nil {
 		t.Fatal(err)
@@ -65,12 +65,12 @@ func TestARequestIsExplainedFromTheRecord(t *testing.T) {
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
-		explain(1, denied.ID, text)
+		explain(1, refused.ID, text)
 		if err := os.WriteFile(kept, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	explain(1, denied.ID, "reason: ref")
+	explain(1, refused.ID, "reason: ref")
 }
 
 // The record keeps the beginning of an overlong text only, and says so instead of deciding about something else.
