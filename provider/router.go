@@ -3,6 +3,7 @@ package provider
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -162,9 +163,12 @@ func (r *Router) wait(ctx context.Context, d *door, f *read, how string, hasty b
 		return copied(f.fetched, how), nil
 	case f.ended:
 		return r.lastResort(d, f.key, f.err)
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		return secret.Fetched{}, secret.Fail(secret.Late, secret.ReasonLate,
-			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name))
+			fmt.Sprintf("vault %s: the caller went away before %s was read", f.key.vault, f.key.name))
+	case ctx.Err() != nil:
+		return r.lastResort(d, f.key, secret.Fail(secret.Late, secret.ReasonTimeout,
+			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name)))
 	}
 	return r.lastResort(d, f.key, secret.Fail(secret.Late, secret.ReasonTimeout,
 		fmt.Sprintf("vault %s hangs: its last read ran out of time, and %s did not come within %s", f.key.vault, f.key.name, patience)))

@@ -13,9 +13,10 @@ const (
 	maxAlias      = 63  // ours
 )
 
-// Ref names one secret, or one key of the JSON object in it: vault/name[@version][/key]. Vault is an alias from the
-// configuration, never a host. Name and Version are in lower case, as Key Vault ignores their case. An empty Version is
-// the current one, an empty Key the whole secret.
+// Ref names one secret, or a part of it: vault/name[@version][/key]. Vault is an alias from the configuration, never a
+// host. Name and Version are in lower case, as Key Vault ignores their case. An empty Version is the current one, an empty
+// Key the whole secret. What a Key names hangs on the secret's Form: a member of the JSON object in it, where a dot may
+// also lead into an object inside, or a part of the certificate that it is.
 type Ref struct{ Vault, Name, Version, Key string }
 
 // String writes the reference as ParseRef reads it.
@@ -129,8 +130,8 @@ func (p *parts) ref() (Ref, wrongPart) {
 // letter or digit, at most 63.
 func ValidAlias(s string) bool { return charset(s, maxAlias, "-_.") && charset(s[:1], 1, "") }
 
-// ValidKey tells whether s can be the key of a secret's JSON object: letters, digits, dashes, dots and underscores, not
-// only dots, at most 127.
+// ValidKey tells whether s can be the key of a reference: letters, digits, dashes, dots and underscores, not only dots, at
+// most 127.
 func ValidKey(s string) bool { return charset(s, maxKey, "-_.") && strings.Trim(s, ".") != "" }
 
 // charset tells whether s has between 1 and limit bytes, all of them ASCII letters, digits or in extra.

@@ -73,9 +73,10 @@ func (s *Service) obtain(ctx context.Context, event *Event) (f Fetched, err erro
 	}
 	event.Version, event.Identity, event.How = whole.Version, whole.Identity, whole.How
 	f, err = s.Policy.Admit(*d.Grant, whole, s.Now())
-	if err != nil || d.Grant.Ref.Key != "" {
+	if err != nil || !f.Value.is(whole.Value) {
 		whole.Value.Clear()
 	}
+	event.Detail = f.Note
 	return f, err
 }
 

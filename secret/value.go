@@ -28,6 +28,12 @@ func (v Value) Reveal() []byte {
 // Len is the value's length in bytes.
 func (v Value) Len() int { return len(v.Reveal()) }
 
+// is tells whether v and w are the same bytes in memory.
+func (v Value) is(w Value) bool {
+	a, b := v.Reveal(), w.Reveal()
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
 // Clear overwrites the bytes. Whoever owns the value calls it once nobody reads it any more.
 func (v Value) Clear() { clear(v.Reveal()) }
 
@@ -56,7 +62,20 @@ type Fetched struct {
 	NotBefore time.Time
 	Expires   time.Time
 	Enabled   bool
+	Form      Form   // what the value is
+	Flaw      string // why the source could not make of it what it says it is; a safe sentence, "" if it could
+	Note      string // what Admit has to say of a value that it lets go; a safe sentence, mostly ""
 }
+
+// Form says what a value is, which decides what the keys of a reference mean.
+type Form uint8
+
+// The forms. PEM and PKCS12 are how Key Vault stores a certificate: their keys are key, cert, chain and pfx.
+const (
+	FormText   Form = iota // text; its keys are those of the JSON object in it
+	FormPEM                // PEM blocks, as stored
+	FormPKCS12             // PEM blocks of what was in the PKCS#12, if it could be opened, and the file itself in a block "PKCS12"
+)
 
 // How a value came, for the record.
 const (

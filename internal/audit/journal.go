@@ -146,6 +146,9 @@ func (j *journal) write(b []byte) error {
 		return nil
 	}
 	at := j.size.Load()
+	if info, err := j.file.Stat(); err != nil || info.Size() < at {
+		return errors.Join(err, errCut) // to write on would fill the gap with zeros
+	}
 	n, err := j.disk.write(j.file, b, at)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
@@ -199,6 +202,8 @@ func (j *journal) sync() error {
 	return err
 }
 
+var errCut = errors.New("the file was cut")
+
 // isAt tells whether the open file is still the one at path, and no shorter than size.
 func isAt(f *os.File, path string, size int64) error {
 	open, err := f.Stat()
@@ -212,7 +217,7 @@ func isAt(f *os.File, path string, size int64) error {
 	case !os.SameFile(open, there):
 		return errors.New("the file was replaced")
 	case there.Size() < size:
-		return errors.New("the file was cut")
+		return errCut
 	}
 	return nil
 }

@@ -126,6 +126,24 @@ func TestVersionsAndAttributes(t *testing.T) {
 	}
 }
 
+func TestTheSecretBehindACertificate(t *testing.T) {
+	e, v := world(t)
+	version := v.Set("Web", "cert", emulator.Managed(), emulator.ContentType("application/x-pkcs12"))
+	v.Set("plain", "text")
+	reader := secrets(t, e, v, credential(t, e, emulator.AssertionOptions{}))
+	got, err := reader.GetSecret(t.Context(), "web", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Managed == nil || !*got.Managed || got.KID == nil || string(*got.KID) != v.URL()+"/keys/Web/"+version ||
+		*got.ContentType != "application/x-pkcs12" || *got.Value != "cert" {
+		t.Errorf("got %+v", got.Secret)
+	}
+	if got, err := reader.GetSecret(t.Context(), "plain", "", nil); err != nil || got.Managed != nil || got.KID != nil || got.ContentType != nil {
+		t.Errorf("an ordinary secret is %+v, %v", got.Secret, err)
+	}
+}
+
 func TestUpdateChangesOneVersion(t *testing.T) {
 	e, v := world(t)
 	first, second := v.Set("db", "one"), v.Set("db", "two")

@@ -197,3 +197,7 @@ func Tags(tags map[string]string) SecretOption {
 
 // ContentType describes the value, "application/json" say.
 func ContentType(of string) SecretOption { return func(v *version) { v.contentType = of } }
+
+// Managed makes a version that of the secret behind a certificate, which Key Vault keeps for each: its content type is
+// application/x-pkcs12, with the file in base64 and no password, or application/x-pem-file.
+func Managed() SecretOption { return func(v *version) { v.managed = true } }

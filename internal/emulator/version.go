@@ -18,6 +18,7 @@ type version struct {
 	changed     time.Time
 	tags        map[string]string
 	contentType string
+	managed     bool // by a certificate of the same name
 
 	body []byte // the answer to a read
 }
@@ -46,6 +47,8 @@ type secretBundle struct {
 	ID          string            `json:"id"`
 	Attributes  secretAttributes  `json:"attributes"`
 	Tags        map[string]string `json:"tags,omitempty"`
+	KeyID       string            `json:"kid,omitempty"`
+	Managed     bool              `json:"managed,omitempty"`
 }
 
 // secretAttributes has its times in seconds since 1970.
@@ -61,8 +64,12 @@ type secretAttributes struct {
 
 // render writes the body. It panics only if encoding/json cannot write plain strings and numbers.
 func (v *version) render(id string) {
+	var key string
+	if v.managed { // a certificate's secret, key and version have one name
+		key = strings.Replace(id, "/secrets/", "/keys/", 1)
+	}
 	body, err := json.Marshal(secretBundle{
-		Value: v.value, ContentType: v.contentType, ID: id, Tags: v.tags,
+		Value: v.value, ContentType: v.contentType, ID: id, Tags: v.tags, KeyID: key, Managed: v.managed,
 		Attributes: secretAttributes{
 			Enabled: v.enabled, NotBefore: unixOrZero(v.notBefore), Expires: unixOrZero(v.expires),
 			Created: v.created.Unix(), Updated: v.changed.Unix(),

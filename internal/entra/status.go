@@ -82,7 +82,10 @@ func (i *Identity) note(token azcore.AccessToken, err *secret.Error) {
 	if now.Before(token.ExpiresOn) {
 		event = i.options.Log.Warn().Time("token_serves_until", token.ExpiresOn)
 	}
-	event.Str("identity", i.options.Name).Str("reason", string(err.Reason)).Str("code", code(h.error)).Int("failures", h.failures).Msg(err.Detail)
+	if c := code(h.error); c != "" {
+		event.Str("code", c)
+	}
+	event.Str("identity", i.options.Name).Str("reason", string(err.Reason)).Int("failures", h.failures).Msg(err.Detail)
 	h.alarmed, h.alarmAt, h.failures = h.error, now, 0
 }
 

@@ -5,6 +5,9 @@
 // remedy. It returns within its caller's context, whatever the SDK or the network do. No value, token or answer is ever
 // in an error.
 //
+// A value's content type says what it is: the PKCS#12 of a certificate becomes PEM, base64 that is marked as text becomes
+// the text. What it says and is not is the value's Flaw and no failure of the vault's.
+//
 // It trusts the configuration for the vault's host, and whoever proves by certificate to be that host for secrets of
 // that vault only: a challenge can't lead a token to another resource, an answer must be about what was asked, redirects
 // are not followed.

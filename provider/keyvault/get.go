@@ -14,7 +14,7 @@ import (
 )
 
 // Get reads the secret that ref names, whole: Ref.Key is ignored. It judges nothing that Key Vault does not: disabled,
-// nbf and exp are in what it returns.
+// nbf and exp are in what it returns, and so are the form of the value and what is wrong with it by its content type.
 func (v *Vault) Get(ctx context.Context, req secret.Request, ref secret.Ref) (secret.Fetched, error) {
 	subject := v.identity.Subject(req)
 	type outcome struct {
@@ -77,8 +77,13 @@ func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret) (secret.Fetched, *se
 	if !ok {
 		return garbled("it answered with another secret than the one that was asked for")
 	}
+	var contentType string
+	if s.ContentType != nil {
+		contentType = *s.ContentType
+	}
+	value, form, flaw := content(*s.Value, contentType)
 	return secret.Fetched{
-		Value:     secret.NewValue([]byte(*s.Value)),
+		Value:     secret.NewValue(value),
 		Version:   version,
 		Identity:  v.identity.Name(),
 		How:       secret.HowFetched,
@@ -86,6 +91,8 @@ func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret) (secret.Fetched, *se
 		NotBefore: timeOf(s.Attributes.NotBefore),
 		Expires:   timeOf(s.Attributes.Expires),
 		Enabled:   *s.Attributes.Enabled,
+		Form:      form,
+		Flaw:      flaw,
 	}, nil
 }
 

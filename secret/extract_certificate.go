@@ -1,0 +1,264 @@
+package secret
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/pem"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The parts of a certificate, in the place of a JSON object's key.
+const (
+	partKey   = "key"   // the private key alone, PKCS#8
+	partCert  = "cert"  // the leaf alone
+	partChain = "chain" // the leaf and what certifies it
+	partPFX   = "pfx"   // the PKCS#12 as Key Vault stores it, in base64
+)
+
+// BlockPKCS12 is the type of the PEM block that holds the PKCS#12 itself in a value of FormPKCS12.
+const BlockPKCS12 = "PKCS12"
+
+// Bounds of what is parsed, since whoever may write to a vault chooses it: an RSA key of 8192 bits has 4.7 KiB.
+const (
+	maxCerts  = 32
+	maxKeyDER = 8 << 10
+)
+
+const noteKeyless = "the certificate came without its private key: its policy in Key Vault does not let the key be exported"
+
+// certificatePart takes a part out of a certificate; "" is all of a PKCS#12: the private key and the chain.
+func certificatePart(text []byte, part string, form Form) (value []byte, note, problem string) {
+	b, problem := openBundle(text)
+	if problem != "" {
+		return nil, "", problem
+	}
+	switch part {
+	case "":
+		return b.whole()
+	case partKey:
+		value, problem = b.privateKey()
+	case partCert:
+		value, problem = b.leafAlone()
+	case partChain:
+		value, problem = b.chain()
+	case partPFX:
+		if form != FormPKCS12 || len(b.pfx) == 0 {
+			return nil, "", "the certificate is stored as PEM, so there is no PKCS#12: ask for key, cert or chain"
+		}
+		value = []byte(base64.StdEncoding.EncodeToString(b.pfx))
+	default:
+		problem = "the secret is a certificate (by its content type), which has key, cert, chain and pfx, and no such key"
+	}
+	return value, "", problem
+}
+
+// bundle is what PEM blocks hold of a certificate.
+type bundle struct {
+	key   *pem.Block // as it stands in the text; nil if there is none
+	certs [][]byte   // DER, in the text's order
+	pfx   []byte     // DER
+}
+
+// openBundle reads PEM blocks. It passes over text between them, and over what belongs to no certificate; a block that
+// can't be read is a problem, since a chain would be shorter for it and nobody told.
+func openBundle(text []byte) (b bundle, problem string) {
+	blocks, keys := 0, 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		blocks++
+		switch {
+		case block.Type == "CERTIFICATE":
+			b.certs = append(b.certs, block.Bytes)
+		case block.Type == BlockPKCS12:
+			b.pfx = block.Bytes
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			b.key = block
+			keys++
+		}
+	}
+	switch {
+	case blocks == 0:
+		return bundle{}, "the secret's content type says PEM, and it holds no PEM block that can be read"
+	case blocks != bytes.Count(text, []byte("-----BEGIN ")):
+		return bundle{}, "one of the secret's PEM blocks can't be read"
+	case keys > 1:
+		return bundle{}, "the secret holds " + strconv.Itoa(keys) + " private keys, where a certificate has one"
+	}
+	return b, ""
+}
+
+// whole is the private key and the chain, in this order. Where nobody can tell which certificate is the leaf (a bundle of
+// roots, say) they stay in their order.
+func (b *bundle) whole() (value []byte, note, problem string) {
+	switch {
+	case b.key == nil && len(b.certs) == 0:
+		return nil, "", "there is neither a private key nor a certificate in it"
+	case b.key == nil:
+		note = noteKeyless
+	default:
+		if value, problem = b.privateKey(); problem != "" {
+			return nil, "", problem
+		}
+	}
+	chain, problem := b.chain()
+	if problem != "" {
+		chain = encode(b.certs)
+	}
+	return append(value, chain...), note, ""
+}
+
+func (b *bundle) privateKey() (value []byte, problem string) {
+	if b.key == nil {
+		return nil, noteKeyless
+	}
+	der, _, problem := pkcs8(b.key)
+	if problem != "" {
+		return nil, problem
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), ""
+}
+
+func (b *bundle) leafAlone() (value []byte, problem string) {
+	ordered, problem := b.ordered()
+	if problem != "" {
+		return nil, problem
+	}
+	return encode(ordered[:1]), ""
+}
+
+func (b *bundle) chain() (value []byte, problem string) {
+	ordered, problem := b.ordered()
+	return encode(ordered), problem
+}
+
+// ordered is the certificates' DER, the leaf first, each followed by its issuer, at the end those that have no place.
+// Key Vault keeps the order of whoever imported them, which may be any.
+func (b *bundle) ordered() (ders [][]byte, problem string) {
+	if len(b.certs) > maxCerts {
+		return nil, "it holds more certificates than a chain can have"
+	}
+	var certs []*x509.Certificate
+	for _, der := range b.certs {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, "one of its certificates can't be read: it is damaged, or of a kind that is not known here"
+		}
+		certs = append(certs, c)
+	}
+	next, problem := b.leaf(certs)
+	if problem != "" {
+		return nil, problem
+	}
+	for next >= 0 {
+		last := certs[next]
+		ders = append(ders, last.Raw)
+		certs = slices.Delete(certs, next, next+1)
+		next = slices.IndexFunc(certs, func(c *x509.Certificate) bool {
+			return bytes.Equal(c.RawSubject, last.RawIssuer) && last.CheckSignatureFrom(c) == nil
+		})
+	}
+	for _, c := range certs {
+		ders = append(ders, c.Raw)
+	}
+	return ders, ""
+}
+
+// leaf finds the certificate that belongs to the private key; without a key, the only one that issued none of the others.
+func (b *bundle) leaf(certs []*x509.Certificate) (at int, problem string) {
+	at = -1
+	if len(certs) == 0 {
+		return at, "there is no certificate in it"
+	}
+	if b.key != nil {
+		_, key, problem := pkcs8(b.key)
+		if problem != "" {
+			return at, problem
+		}
+		for i, c := range certs {
+			if belongs(c, key) {
+				return i, ""
+			}
+		}
+		return at, "none of its certificates belongs to its private key, or the key is of a kind that is not known here"
+	}
+	for i, c := range certs {
+		switch {
+		case issued(c, certs):
+		case at >= 0:
+			return -1, "it holds several certificates and no private key, so that none of them can be told to be the leaf"
+		default:
+			at = i
+		}
+	}
+	if at < 0 {
+		return at, "each of its certificates issued another one, so that none can be told to be the leaf"
+	}
+	return at, ""
+}
+
+func issued(c *x509.Certificate, others []*x509.Certificate) bool {
+	for _, o := range others {
+		if o != c && bytes.Equal(o.RawIssuer, c.RawSubject) {
+			return true
+		}
+	}
+	return false
+}
+
+func belongs(c *x509.Certificate, key any) bool {
+	private, ok := key.(interface{ Public() crypto.PublicKey })
+	if !ok {
+		return false
+	}
+	public, ok := private.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(c.PublicKey)
+}
+
+// pkcs8 is a private key's DER in that form, and the key itself where its kind is known here; Key Vault has kinds that
+// the standard library does not know (P-256K), and they are handed on as they are.
+func pkcs8(block *pem.Block) (der []byte, key any, problem string) {
+	var err error
+	switch {
+	case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["Proc-Type"] != "":
+		return nil, nil, "its private key is encrypted with a password"
+	case len(block.Bytes) > maxKeyDER:
+		return nil, nil, "its private key is too long"
+	case block.Type == "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case block.Type == "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	case block.Type == "PRIVATE KEY":
+		var info struct {
+			Version   int
+			Algorithm pkix.AlgorithmIdentifier
+			Key       []byte
+		}
+		if rest, err := asn1.Unmarshal(block.Bytes, &info); err != nil || len(rest) > 0 {
+			return nil, nil, "its private key can't be read"
+		}
+		key, _ = x509.ParsePKCS8PrivateKey(block.Bytes)
+		return block.Bytes, key, ""
+	default:
+		return nil, nil, "its private key is of a kind that certificates don't have"
+	}
+	if err == nil {
+		der, err = x509.MarshalPKCS8PrivateKey(key)
+	}
+	if err != nil {
+		return nil, nil, "its private key can't be read: it is damaged, or of a kind that is not known here"
+	}
+	return der, key, ""
+}
+
+func encode(ders [][]byte) []byte {
+	var b bytes.Buffer
+	for _, der := range ders {
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // a buffer takes everything
+	}
+	return b.Bytes()
+}
