@@ -3,6 +3,7 @@ package secret
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Pattern is a segment glob, anchored at both ends: "*" stands for any run of characters within one segment (also none),
@@ -45,8 +46,8 @@ func parsePattern(s string, folded bool) (Pattern, error) {
 			return Pattern{}, fmt.Errorf("%q has an empty segment and matches nothing: look at its slashes", s)
 		case strings.Contains(segment, "**") && segment != "**":
 			return Pattern{}, fmt.Errorf("%q: ** stands alone between slashes; within a segment write one *", s)
-		case strings.ContainsFunc(segment, unprintable):
-			return Pattern{}, fmt.Errorf("%q holds a blank or a control character and would never match", s)
+		case strings.ContainsFunc(segment, func(r rune) bool { return unprintable(r) || !unicode.IsPrint(r) }):
+			return Pattern{}, fmt.Errorf("%q holds a blank or an invisible character: nobody who reads the rule would see what it means", s)
 		}
 		if strings.Contains(segment, "*") {
 			p.literal = false

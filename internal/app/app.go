@@ -99,6 +99,7 @@ func (a *App) open(c *config.Config) error {
 	if err := a.record.KeepConfig(c.SHA256, c.Content); err != nil {
 		return err
 	}
+	c.Forget()
 	for _, e := range []secret.Event{
 		{Kind: secret.EventStart, Outcome: secret.Started, Config: c.SHA256},
 		{Kind: secret.EventConfig, Outcome: secret.Accepted, Config: c.SHA256, Detail: c.Summary()},

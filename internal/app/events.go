@@ -2,7 +2,10 @@ package app
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/rs/zerolog"
 
@@ -57,21 +60,37 @@ func (l *logged) Record(ctx context.Context, e secret.Event) error {
 	if e.Took != 0 {
 		line.Dur("ms", e.Took)
 	}
-	line.Msg(string(e.Kind) + " " + string(e.Outcome))
+	line.Msg(message(e))
 	return err
+}
+
+func message(e secret.Event) string {
+	switch e.Kind {
+	case secret.EventStart:
+		return "the record begins"
+	case secret.EventStop:
+		return "the record ends in order"
+	}
+	return string(e.Kind) + " " + string(e.Outcome)
 }
 
 // maxLogged bounds, in bytes, what one field of a build may take in a line of the log.
 const maxLogged = 256
 
+// text adds a field that a build may have filled. JSON escapes control characters, but lets through what a terminal hides
+// or turns around.
 func text(line *zerolog.Event, key, value string) {
-	switch {
-	case value == "":
-	case len(value) > maxLogged:
-		line.Str(key, value[:maxLogged]+"…")
-	default:
-		line.Str(key, value)
+	if value == "" {
+		return
 	}
+	if strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		quoted := strconv.QuoteToGraphic(value)
+		value = quoted[1 : len(quoted)-1]
+	}
+	if len(value) > maxLogged {
+		value = strings.ToValidUTF8(value[:maxLogged], "") + "…"
+	}
+	line.Str(key, value)
 }
 
 // level: what somebody should look at is a warning, what nobody can have is an error.

@@ -152,6 +152,7 @@ func (a *App) adopt(old, next *generation) error {
 	if err := a.record.KeepConfig(c.SHA256, c.Content); err != nil {
 		return err
 	}
+	c.Forget()
 	err := a.events.Record(context.Background(), secret.Event{
 		Kind: secret.EventConfig, Outcome: secret.Accepted, Config: c.SHA256, Detail: fmt.Sprintf("generation %d: %s", next.number, c.Summary()),
 	})

@@ -36,8 +36,12 @@ const (
 type commands struct {
 	Serve       serveCommand       `cmd:"" help:"Run the extension."`
 	Dev         devCommand         `cmd:"" help:"Try it: the extension on an emulated Entra and Key Vault, with a short story."`
+	Init        initCommand        `cmd:"" help:"Write a first configuration, with comments, by asking or from flags."`
 	Check       checkCommand       `cmd:"" help:"Find every problem of a configuration, and run its expectations."`
 	Explain     explainCommand     `cmd:"" help:"Say whether a build may have a secret, and every predicate behind that. Offline."`
+	Access      accessCommand      `cmd:"" help:"List what a repository can read, or everything there is. Offline."`
+	Readers     readersCommand     `cmd:"" help:"List who can read a secret. Offline."`
+	Diff        diffCommand        `cmd:"" help:"Say what becomes readable between two configurations and what no longer does. Exit code 1 if they differ, as with diff(1)."`
 	Request     requestCommand     `cmd:"" help:"Ask a running extension for a secret as a runner does."`
 	Audit       auditCommand       `cmd:"" help:"Read the record."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the extension on this machine whether it lives, for a container without a shell."`
@@ -79,10 +83,25 @@ func Main(ctx context.Context, env Env) (code int) {
 	}
 	parsed, err := parser.Parse(env.Args)
 	if err != nil {
-		out.problem("%s\nTry: drone-entra --help", err)
+		out.problem("%s\nTry: drone-entra %s--help", err, wanted(err))
 		return exitUsage
 	}
 	return out.exit(parsed.Run())
+}
+
+// wanted is the command that was used wrongly, as far as it was recognised, and a blank.
+func wanted(err error) string {
+	wrong, ok := errors.AsType[*kong.ParseError](err)
+	if !ok || wrong.Context == nil {
+		return ""
+	}
+	command := ""
+	for _, part := range wrong.Context.Path {
+		if part.Command != nil {
+			command += part.Command.Name + " "
+		}
+	}
+	return command
 }
 
 // exit prints an error that nobody printed yet and turns it into the exit code.

@@ -64,7 +64,11 @@ func (c devCommand) tell(ctx context.Context, out *printer, d *app.Dev) error {
 }
 
 func (p *printer) introduce(d *app.Dev) {
-	p.printf("Entra and Key Vault are emulated at https://login.microsoftonline.com and\n%s, inside this process.\n", strings.Join(d.Vaults(), ",\n"))
+	p.printf("Entra and Key Vault are emulated inside this process, under their real names:\n\n  https://login.microsoftonline.com\n")
+	for _, url := range d.Vaults() {
+		p.printf("  %s\n", url)
+	}
+	p.printf("\n")
 	if d.Own {
 		p.printf("Every secret that the configuration names literally has a made-up value.\n")
 	} else {

@@ -131,9 +131,6 @@ func (p *printer) predicate(c secret.Check) string {
 	return p.paint(bad, string(c.Station)) + text[len(c.Station):]
 }
 
-// failing says whose predicate failed, and how.
-func failing(c secret.Check) string { return c.Rule + " at " + c.At + ": " + c.String() }
-
 // nothingNear explains a denial that no rule came near to.
 func nothingNear(r secret.Request, d secret.Decision) string {
 	if d.Reason != secret.ReasonName {
@@ -151,10 +148,10 @@ func nothingNear(r secret.Request, d secret.Decision) string {
 // assumed says which facts nobody stated.
 func (p *printer) assumed(f facts) {
 	var left []string
-	if f.Pool == secret.DefaultPool {
+	if f.Pool == "" {
 		left = append(left, "pool default")
 	}
-	if f.DefaultBranch == "main" {
+	if f.DefaultBranch == "" {
 		left = append(left, "default branch main")
 	}
 	if len(left) > 0 {

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/drone-entra/drone-entra/internal/drone"
@@ -13,8 +15,8 @@ import (
 // facts is everything about a build that policy can look at, as flags or from a recorded request.
 type facts struct {
 	Repo          string `help:"Slug of the repository, as acme/app." placeholder:"SLUG"`
-	Event         string `help:"push, tag, cron, promote, rollback, custom or pull_request."`
-	Ref           string `help:"The build's ref, as refs/heads/main."`
+	Event         string `placeholder:"EVENT" help:"push, tag, cron, promote, rollback, custom or pull_request."`
+	Ref           string `help:"The build's ref, as refs/heads/main." placeholder:"REF"`
 	DeployTo      string `help:"Target of a promote or rollback." placeholder:"TARGET"`
 	Cron          string `help:"Name of the cron job." placeholder:"NAME"`
 	Trigger       string `help:"@hook, @cron, or the login of who pressed the button." placeholder:"LOGIN"`
@@ -22,9 +24,9 @@ type facts struct {
 	Source        string `help:"Source branch of a pull request." placeholder:"BRANCH"`
 	SourceRepo    string `help:"Slug that a pull request comes from." placeholder:"SLUG"`
 	Target        string `help:"Target branch of a pull request." placeholder:"BRANCH"`
-	DefaultBranch string `help:"The repository's default branch." default:"main" placeholder:"BRANCH"`
+	DefaultBranch string `help:"The repository's default branch (default: main)." placeholder:"BRANCH"`
 	UID           string `name:"uid" help:"The forge's id of the repository." placeholder:"ID"`
-	Pool          string `help:"Pool of the runner." default:"default"`
+	Pool          string `help:"Pool of the runner (default: default)." placeholder:"POOL"`
 	Number        int64  `help:"The build's number (default of request: a new one each time)." placeholder:"N"`
 
 	Request string `help:"Take all of this from a recorded request: its JSON body, or a file that has it under \"body\", or as received with its head." placeholder:"FILE"`
@@ -40,6 +42,10 @@ func (f *facts) request(ref string) (secret.Request, error) {
 		return secret.Request{}, usageError("--repo is missing: whose build is it? Or name a recorded request with --request")
 	case f.Event == "":
 		return secret.Request{}, usageError("--event is missing: push, tag, cron, promote, rollback, custom or pull_request")
+	case strings.Trim(f.Repo, "/") != f.Repo || !strings.Contains(f.Repo, "/"):
+		return secret.Request{}, usageError(fmt.Sprintf("--repo %s is no slug: write namespace/name, as acme/app", printable(f.Repo)))
+	case !slices.Contains(secret.BuildEvents[:], secret.BuildEvent(f.Event)):
+		return secret.Request{}, usageError(fmt.Sprintf("--event %s: the events are push, tag, cron, promote, rollback, custom and pull_request", printable(f.Event)))
 	case ref == "":
 		return secret.Request{}, usageError("the secret is missing: vault/secret[@version][/key], or a name that a binding maps")
 	}
@@ -48,8 +54,8 @@ func (f *facts) request(ref string) (secret.Request, error) {
 		uid = secret.UnknownUID
 	}
 	return secret.Request{
-		Name: ref, Pool: f.Pool,
-		Repo: secret.Repo{UID: uid, Slug: f.Repo, DefaultBranch: f.DefaultBranch},
+		Name: ref, Pool: cmp.Or(f.Pool, secret.DefaultPool),
+		Repo: secret.Repo{UID: uid, Slug: f.Repo, DefaultBranch: cmp.Or(f.DefaultBranch, "main")},
 		Build: secret.Build{
 			Number: f.Number, Event: f.Event, Ref: f.Ref, Source: f.Source, SourceRepo: f.SourceRepo, Target: f.Target,
 			DeployTo: f.DeployTo, Cron: f.Cron, Trigger: f.Trigger, Sender: f.Sender,
@@ -66,7 +72,7 @@ func (f *facts) fromFile(ref string) (secret.Request, error) {
 	if err != nil {
 		return secret.Request{}, fmt.Errorf("%s holds no request that the extension would accept: %w", f.Request, err)
 	}
-	r.Pool = f.Pool
+	r.Pool = cmp.Or(f.Pool, secret.DefaultPool)
 	if ref != "" {
 		r.Path, r.Name = "", ref
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -41,6 +42,9 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 	if err != nil {
 		return err
 	}
+	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return usageError(fmt.Sprintf("%s is no address: write it as a runner has it, http://127.0.0.1:3000", printable(c.URL)))
+	}
 	ctx, cancel := context.WithTimeout(ctx, runnerPatience)
 	defer cancel()
 	began := time.Now()
@@ -53,7 +57,7 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("no answer: %w", err)
+		return fmt.Errorf("no answer: %w; is the extension there, and does this machine trust its certificate?", err)
 	case answer.Data == "":
 		out.printf("%s  %s  %s  the extension has nothing to say to it\n", out.paint(bad, "no value"), printable(what), took)
 		return errNo
@@ -82,7 +86,10 @@ func (c requestCommand) key() (string, error) {
 		return c.Token, nil
 	}
 	content, err := os.ReadFile(c.TokenFile)
-	return strings.TrimRight(string(content), "\r\n"), err
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	return strings.TrimRight(string(content), "\r\n"), nil
 }
 
 // wire is the request in drone-go's types. A recorded one is sent with everything that Drone put in.
@@ -101,7 +108,7 @@ func (c requestCommand) wire() (*plugin.Request, error) {
 			return nil, usageError("--repo and --event are needed, or --request with a recorded one")
 		}
 		namespace, name, _ := strings.Cut(c.Repo, "/")
-		r.Repo = drone.Repo{UID: cmp.Or(c.UID, secret.UnknownUID), Namespace: namespace, Name: name, Slug: c.Repo, Branch: c.DefaultBranch}
+		r.Repo = drone.Repo{UID: cmp.Or(c.UID, secret.UnknownUID), Namespace: namespace, Name: name, Slug: c.Repo, Branch: cmp.Or(c.DefaultBranch, "main")}
 		r.Build = drone.Build{
 			Number: cmp.Or(c.Number, time.Now().Unix()), Event: c.Event, Ref: c.Ref, Source: c.Source, Fork: c.SourceRepo, Target: c.Target,
 			Deploy: c.DeployTo, Cron: c.Cron, Trigger: c.Trigger, Sender: c.Sender,

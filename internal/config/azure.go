@@ -177,7 +177,8 @@ func vaultHost(s string) (host, why string) {
 		return "", "it holds a user"
 	case u.Port() != "" || strings.HasSuffix(u.Host, ":"):
 		return "", "it has a port"
-	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+	case u.Path != "" && u.Path != "/" || // the portal shows a slash at the end
+		u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return "", "something follows the host; a secret's name stands in the rules"
 	}
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
@@ -189,7 +190,7 @@ func vaultHost(s string) (host, why string) {
 	case clouds()[suffix] == "":
 		return "", "a vault is one name under " + oneOf(sortedKeys(clouds()))
 	case !isVaultName(label):
-		return "", "a vault's name has 3 to 24 letters, digits and dashes, and begins with a letter"
+		return "", "a vault's name has letters, digits and dashes"
 	}
 	return host, ""
 }
@@ -203,6 +204,9 @@ func likelyVault(s string) string {
 		s = s[:end]
 	}
 	label, suffix, _ := strings.Cut(fold(s), ".")
+	if strings.HasSuffix(suffix, "azure.com") { // the domain of the portal
+		suffix = "vault.azure.net"
+	}
 	if best := nearest(suffix, sortedKeys(clouds())); best != "" && isVaultName(label) {
 		return fmt.Sprintf(": did you mean %q?", "https://"+label+"."+best)
 	}
@@ -210,6 +214,6 @@ func likelyVault(s string) string {
 }
 
 func isVaultName(s string) bool {
-	return len(s) >= 3 && len(s) <= 24 && 'a' <= s[0] && s[0] <= 'z' &&
+	return len(s) >= 1 && len(s) <= 63 && strings.Trim(s[:1], "-") != "" &&
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && !strings.HasSuffix(s, "-")
 }

@@ -24,11 +24,11 @@ const (
 	CloudChina        = "china"
 )
 
-// Config is a configuration that was read without an error. It is not changed afterwards.
+// Config is a configuration that was read without an error. It is not changed afterwards, except by Forget.
 type Config struct {
 	Files   []File // in the order they were named; those of a directory in order of name
 	SHA256  string // of Content, lower-case hex
-	Content []byte // one file: its bytes; several: in order of name, each after a line "# NAME"
+	Content []byte // one file: its bytes; several: in order of name, each after a line "# FILE NAME"
 
 	Identities map[string]Identity // by name
 	Vaults     map[string]Vault    // by alias
@@ -100,16 +100,14 @@ type Limits struct {
 	Repeats     int           // equal requests within the window
 }
 
-// Expectation is an assertion about the policy that `check` runs.
-type Expectation struct {
-	Allow   bool   // decision: allow
-	At      string // file:line
-	request secret.Request
+// Forget drops the files' bytes, for whoever has kept them elsewhere: of a big configuration only what it means stays in
+// memory. It is called before the Config is shared.
+func (c *Config) Forget() {
+	c.Content = nil
+	for i := range c.Files {
+		c.Files[i].Content = nil
+	}
 }
-
-// Request is the request that the expectation is about. What was left out satisfies no condition, except that the pool
-// is "default" and the default branch "main".
-func (e Expectation) Request() secret.Request { return e.request }
 
 // Summary counts the rules for people, as in "14 bindings, 1 deny, 3 expectations".
 func (c *Config) Summary() string {

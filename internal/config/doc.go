@@ -8,6 +8,10 @@
 // the shape of the language, which the types in language*.go state (drafts), and its meaning (build). Patterns and
 // references are parsed by package secret alone; there is no second matcher here.
 //
+// Load reads what the program runs on. Check says more: what a person should look at, and which expectations do not hold.
+// Replay loads again what was kept of a configuration beside the record. One file may confine the others (confine.go): what
+// a confined file says can neither give nor take away anything outside its own repositories and secrets.
+//
 // The package reads the files it is told to read and nothing else: no environment, no network, no key or certificate. It
 // trusts nothing in the files, and never prints the value of a key that it does not know.
 package config

@@ -11,17 +11,19 @@ func (b *builder) bindingWhen(d *binding, out *secret.Binding) {
 	var personal []string
 	for i := range d.when.events {
 		c := &d.when.events[i]
-		if !c.set {
-			continue
-		}
 		if c.event.ProvesPersonOnly() {
 			personal = append(personal, string(c.event))
 		}
-		if c.ok {
-			b.needs(c)
-			out.When = append(out.When, b.condition(c))
-		}
 	}
+	out.When = b.same.when.get(b.report, d.when.key, func() (conditions []secret.Condition) {
+		for i := range d.when.events {
+			if c := &d.when.events[i]; c.ok {
+				b.needs(c)
+				conditions = append(conditions, b.condition(c))
+			}
+		}
+		return conditions
+	})
 	if personal == nil {
 		return
 	}
@@ -33,7 +35,7 @@ func (b *builder) bindingWhen(d *binding, out *secret.Binding) {
 	case !d.actors.set:
 		b.errorf(d.place, `%s a person, not a commit: name the "actors" who may (or write actors: any)`, proves)
 	case d.actors.any:
-		b.warnf(d.place, `%s: %s a person, not a commit; "actors: any" lets every writer deploy`, d.id.value, proves)
+		b.warnf(d.place, rulePersonOnly, `%s: %s a person, not a commit; "actors: any" lets every writer deploy`, d.id.value, proves)
 	}
 }
 
@@ -89,7 +91,7 @@ func (b *builder) patterns(l *texts) (patterns []secret.Pattern) {
 func (b *builder) refPrefix(l *texts, prefix, what string) {
 	for _, t := range l.items {
 		if name, ok := strings.CutPrefix(t.value, prefix); ok && t.ok {
-			b.warnf(t.place, "%q is matched against the %s's name, which rarely begins with %s: did you mean %q?", t.value, what, prefix, name)
+			b.warnf(t.place, ruleWholeRef, "%q is matched against the %s's name, which rarely begins with %s: did you mean %q?", t.value, what, prefix, name)
 		}
 	}
 }
@@ -123,7 +125,7 @@ func (a *ambiguity) add(b *builder, d *binding, compiled *secret.Binding) {
 				return
 			}
 			if m.binding.Names[name] != ref && overlap(m.binding, compiled) {
-				b.warnf(e.name.place, "%q is %s here and %s in %s at %s: a request that both bindings match is denied as ambiguous",
+				b.warnf(e.name.place, secret.LintAmbiguous, "%q is %s here and %s in %s at %s: a request that both bindings match is denied as ambiguous",
 					name, ref, m.binding.Names[name], m.id, m.at)
 				break
 			}

@@ -1,20 +1,17 @@
 package config
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"unicode"
 )
 
-const maxFile = 16 << 20 // bytes; a file of rules is a thousandth of it
+const maxFile = 64 << 20 // bytes; a file of rules is a thousandth of it
 
 // expand lists the files that the paths stand for: a file itself, a directory's *.yaml and *.yml in order of name. What
 // can't be listed gets a problem in the report.
@@ -61,6 +58,10 @@ func directory(path string, r *report) (names []string) {
 func distinct(names []string, r *report) (once []string) {
 	seen := map[string]bool{}
 	for _, name := range names {
+		if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
+			r.fileError(name, "a file's name is not empty and holds no control character: rename it")
+			continue
+		}
 		clean := filepath.Clean(name)
 		if seen[clean] {
 			r.fileError(name, "the file is named twice: name it once")
@@ -75,7 +76,7 @@ func distinct(names []string, r *report) (once []string) {
 // fileError reports a problem of a file that is not read.
 func (r *report) fileError(name, format string, args ...any) {
 	r.names = append(r.names, name)
-	r.errorf(place{file: len(r.names) - 1}, format, args...)
+	r.errorf(wholeFile(len(r.names)-1), format, args...)
 }
 
 // readFile reads one regular file of at most maxFile bytes. The error's text is for people and has the remedy.
@@ -113,7 +114,7 @@ func tooBig() error {
 func remedy(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return `no such file: name another with --config, or write a first one with "drone-entra init"`
+		return `no such file: name another, or write a first one with "drone-entra init"`
 	case errors.Is(err, fs.ErrPermission):
 		return "can't be read: give this process's user read access"
 	}
@@ -121,24 +122,4 @@ func remedy(err error) string {
 		err = e.Err
 	}
 	return fmt.Sprintf("can't be read: %v", err)
-}
-
-// content is what the record keeps of the files, and its SHA-256.
-func content(files []File) (kept []byte, sum string) {
-	if len(files) == 1 {
-		kept = files[0].Content
-	} else {
-		sorted := slices.Clone(files)
-		slices.SortFunc(sorted, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
-		var b bytes.Buffer
-		for _, f := range sorted {
-			fmt.Fprintf(&b, "# %s\n%s", f.Name, f.Content)
-			if !bytes.HasSuffix(f.Content, []byte("\n")) {
-				b.WriteByte('\n') // or the next name would end this file's last line
-			}
-		}
-		kept = b.Bytes()
-	}
-	digest := sha256.Sum256(kept)
-	return kept, hex.EncodeToString(digest[:])
 }

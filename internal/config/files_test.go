@@ -30,8 +30,8 @@ func TestFilesAreMerged(t *testing.T) {
 	if len(cfg.Files) != 2 || cfg.Files[0].Name != a || cfg.Files[1].Name != b {
 		t.Errorf("%v", cfg.Files)
 	}
-	want := "# " + a + "\nversion: 1\nvaults: {shared: {url: https://kv-shared.vault.azure.net}}\n" +
-		"# " + b + "\nversion: 1\nbindings: [{id: a, repos: [acme/a], read: [shared/x]}]\n"
+	want := "# FILE " + a + "\nversion: 1\nvaults: {shared: {url: https://kv-shared.vault.azure.net}}\n" +
+		"# FILE " + b + "\nversion: 1\nbindings: [{id: a, repos: [acme/a], read: [shared/x]}]\n"
 	if string(cfg.Content) != want {
 		t.Errorf("got\n%s", cfg.Content)
 	}
@@ -121,7 +121,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	}{
 		{nil, "no file is named: give one with --config"},
 		{[]string{""}, "an empty path names no file"},
-		{[]string{filepath.Join(dir, "none.yaml")}, "no such file: name another with --config"},
+		{[]string{filepath.Join(dir, "none.yaml")}, "no such file: name another"},
 		{[]string{pipe}, "not a regular file: name a file, or a directory of *.yaml files"},
 		{[]string{empty}, "the directory holds no *.yaml or *.yml file"},
 		{[]string{paths[0], dir + "/./good.yaml"}, "the file is named twice"},

@@ -24,7 +24,8 @@ func seeds(t testing.TB) (seeds [][]byte) {
 		seeds = append(seeds, content)
 	}
 	for _, s := range []string{
-		"", "\n", "version: 1", "a: &x [*x]\n", "a: |\n x\n---\nb: [", "version: 1\nlog: {level: \"", "? [a]\n: b\n", "\ufeffa: 1", "a: \r", "<<: {a: 1}\n",
+		"", "\n", "version: 1", "a: &x [*x]\n", "a: |\n x\n---\nb: [", "version: 1\nlog: {level: \"", "? [a]\n: b\n", "# FILE x\nversion: 1\n",
+		"version: 1\nfiles: {x.yaml: {repos: [a/b], read: [v/x]}}\n", expecting + "- {read: db, only: [deploy]}\n- {repo: acme/app, decision: deny}\n", "\ufeffa: 1", "a: \r", "<<: {a: 1}\n",
 	} {
 		seeds = append(seeds, []byte(s))
 	}
@@ -57,6 +58,10 @@ func FuzzLoad(f *testing.F) {
 			if _, err := secret.NewPolicy(cfg.Rules); err != nil {
 				t.Errorf("the rules do not compile: %v", err)
 			}
+			replays(t, cfg)
+		}
+		if checked, more := config.Check([]string{path}); (checked == nil) != (cfg == nil) || len(more) < len(problems) {
+			t.Errorf("Load says\n%vand Check\n%v", problems, more)
 		}
 		lines := bytes.Split(content, []byte("\n"))
 		for _, p := range problems {
@@ -72,6 +77,34 @@ func FuzzLoad(f *testing.F) {
 			if !utf8.ValidString(p.Text) || p.Text == "" {
 				t.Fatalf("%q", p.Text)
 			}
+		}
+	})
+}
+
+// Whatever is kept: it is one configuration or an error, and what it is taken apart into makes the same again.
+func FuzzReplay(f *testing.F) {
+	for _, seed := range seeds(f) {
+		f.Add(seed)
+		f.Add(append([]byte("# FILE a.yaml\nversion: 1\n# FILE b.yaml\n"), seed...))
+	}
+	f.Fuzz(func(t *testing.T, kept []byte) {
+		cfg, problems := config.Replay(kept, "kept")
+		if (cfg == nil) != (problems.Errors() > 0) {
+			t.Fatalf("a configuration: %v, with\n%v", cfg != nil, problems)
+		}
+		if cfg == nil {
+			return
+		}
+		names := map[string]bool{}
+		for _, file := range cfg.Files {
+			names[file.Name] = true
+		}
+		again, problems := config.Replay(cfg.Content, "kept")
+		if again == nil || again.SHA256 != cfg.SHA256 || len(again.Files) != len(cfg.Files) {
+			t.Fatalf("%q is taken apart differently the second time: %v", kept, problems)
+		}
+		if len(names) != len(cfg.Files) {
+			t.Errorf("one name twice in %q", kept)
 		}
 	})
 }

@@ -22,6 +22,7 @@ type file struct {
 	bindings   list[binding, *binding]
 	denies     list[deny, *deny]
 	expect     list[expectation, *expectation]
+	confined   dict[confinement, *confinement]
 	record     record
 	listen     listen
 	limits     limits
@@ -39,6 +40,7 @@ func (f *file) fields() []field {
 		{"bindings", &f.bindings, optional},
 		{"denies", &f.denies, optional},
 		{"expect", &f.expect, optional},
+		{"files", &f.confined, optional},
 		{"record", &f.record, optional},
 		{"listen", &f.listen, optional},
 		{"limits", &f.limits, optional},

@@ -15,6 +15,7 @@ type expectation struct {
 	deployTo, cron, trigger, sender              text
 	uid, pool, defaultBranch, reads              text
 	decision                                     choice
+	only                                         texts
 }
 
 func (e *expectation) read(r *reader, n *yaml.Node) { r.object(n, e) }
@@ -22,10 +23,11 @@ func (*expectation) kind() string                   { return "mapping" }
 func (*expectation) what() string                   { return "an expectation" }
 func (e *expectation) fields() []field {
 	return []field{
-		{"repo", &e.repo, required},
-		{"event", &e.event, required},
-		{"read", &e.reads, required},
-		{"decision", e.decision.of("allow", "deny"), required},
+		{"repo", &e.repo, optional},
+		{"event", &e.event, optional},
+		{"read", &e.reads, optional},
+		{"decision", e.decision.of("allow", "deny"), optional},
+		{"only", &e.only, optional},
 		{"uid", &e.uid, optional},
 		{"pool", &e.pool, optional},
 		{"ref", &e.ref, optional},

@@ -120,7 +120,7 @@ func (a *actors) read(r *reader, n *yaml.Node) {
 // when is a mapping from events to their conditions.
 type when struct {
 	head
-	events []condition // as secret.BuildEvents; nil without when, as most rules are
+	events []condition // those that are there, in the order of secret.BuildEvents
 }
 
 func (*when) kind() string { return "mapping" }
@@ -136,7 +136,23 @@ func (w *when) read(r *reader, n *yaml.Node) {
 		w.begin(r, n)
 		r.errorf(w.place, "%q is a mapping from events: write {%s: {}}", r.key, n.Value)
 	default:
-		r.object(n, w)
+		w.readEvents(r, n)
+	}
+}
+
+// readEvents keeps the events that are there: most rules have one or two of the seven.
+func (w *when) readEvents(r *reader, n *yaml.Node) {
+	if r.conditions == nil {
+		r.conditions = make([]condition, len(secret.BuildEvents))
+	}
+	clear(r.conditions)
+	w.events = r.conditions
+	r.object(n, w)
+	w.events = nil
+	for i := range r.conditions {
+		if r.conditions[i].set {
+			w.events = append(w.events, r.conditions[i])
+		}
 	}
 }
 

@@ -12,36 +12,52 @@ import (
 // It returns every problem that it finds, in the order of the files. With an error among them the Config is nil; with
 // none or only warnings it is complete.
 func Load(paths []string) (*Config, Problems) {
-	r := &report{ends: map[int]place{}}
-	var files []File
-	names := expand(paths, r)
-	for _, name := range names {
-		r.names = append(r.names, name)
+	r := newReport()
+	return load(r, readAll(paths, r))
+}
+
+// readAll reads all that the paths stand for.
+func readAll(paths []string, r *report) (files []File) {
+	for _, name := range expand(paths, r) {
 		content, err := readFile(name)
 		if err != nil {
-			r.errorf(place{file: len(r.names) - 1}, "%v", err)
+			r.fileError(name, "%v", err)
+			continue
 		}
 		files = append(files, File{name, content})
 	}
+	return files
+}
+
+// load makes a configuration of files that have been read. The report knows of those that could not be.
+func load(r *report, files []File) (*Config, Problems) {
+	_, cfg := assemble(r, files)
+	return cfg, r.problems()
+}
+
+func assemble(r *report, files []File) (*builder, *Config) {
 	b := &builder{report: r, partial: r.fatal}
-	for i, f := range files {
-		if f.Content != nil {
-			b.read(len(r.names)-len(files)+i, f.Content)
-		}
+	for _, f := range files {
+		r.names = append(r.names, f.Name)
+		b.read(len(r.names)-1, f.Content)
 	}
 	cfg := b.build()
-	problems := r.problems()
 	if r.fatal {
-		return nil, problems
+		return b, nil
 	}
 	cfg.Files = files
 	cfg.Content, cfg.SHA256 = content(files)
-	return cfg, problems
+	return b, cfg
 }
 
 // read takes one file in, as far as it can be read.
 func (b *builder) read(index int, content []byte) {
-	b.ends[index] = endOf(index, content)
+	b.ends[int32(index)] = endOf(index, content)
+	if line := marked(content); line > 0 {
+		b.errorf(placeAt(index, line, 1), `a line that begins with "# FILE" stands between the files of a kept configuration: write the comment differently`)
+		b.partial = true
+		return
+	}
 	if !scan(index, content, b.report) {
 		b.partial = true
 		return
@@ -73,6 +89,10 @@ type builder struct {
 	groups     map[string]*entry[texts]
 	folded     map[string]string // a group's name without case → as it is written
 	used       map[used]bool
+	bindings   map[string]bool // the ids of bindings
+	same       same
+	confined   map[int32]*bounds // by the index of the file
+	inside     *bounds           // of the file whose rules are built
 }
 
 // used marks what some rule mentions, so that the rest can be warned of.
@@ -95,6 +115,7 @@ func (b *builder) build() *Config {
 		cfg.Rules.Vaults = append(cfg.Rules.Vaults,
 			secret.Vault{Alias: v.Alias, Host: v.Host, MaxAge: v.MaxAge, MustExpire: v.MustExpire})
 	}
+	b.confine()
 	b.buildRules(&cfg.Rules)
 	cfg.Expect = b.buildExpectations()
 	b.buildProgram(cfg)
@@ -187,7 +208,7 @@ func (b *builder) warnUnused() {
 func warnUnused[T any](b *builder, section map[string]*entry[T], what, why string) {
 	for name, e := range section {
 		if !b.used[used{what, name}] {
-			b.warnf(e.name.place, "%s %q is not used: %s", what, name, why)
+			b.warnf(e.name.place, "unused-"+what, "%s %q is not used: %s", what, name, why)
 		}
 	}
 }

@@ -111,7 +111,7 @@ func TestSampleLoads(t *testing.T) {
 	if diff := cmp.Diff(keys, cfg.Pools["prod"].Keys); diff != "" {
 		t.Error(diff)
 	}
-	listen := config.Listen{Address: ":3000", CertFile: "/tls/tls.crt", KeyFile: "/tls/tls.key", Encrypt: true, Admin: "127.0.0.1:9090"}
+	listen := config.Listen{Address: ":3000", CertFile: "/tls/tls.crt", KeyFile: "/tls/tls.key", Encrypt: true}
 	if diff := cmp.Diff(listen, cfg.Listen); diff != "" {
 		t.Error(diff)
 	}
@@ -149,10 +149,6 @@ func TestSampleDecides(t *testing.T) {
 	if at := cfg.Rules.Bindings[1].At; at != "testdata/sample.yaml:22" {
 		t.Errorf("At: %s", at)
 	}
-	e := cfg.Expect[0]
-	if d := policy.Decide(e.Request()); e.Allow != (d.Grant != nil) {
-		t.Errorf("the expectation at %s does not hold: %+v", e.At, d)
-	}
 }
 
 func TestDefaults(t *testing.T) {
@@ -167,10 +163,10 @@ func TestDefaults(t *testing.T) {
 	if diff := cmp.Diff(limits, cfg.Limits); diff != "" {
 		t.Error(diff)
 	}
-	if cfg.Record.File != "/var/lib/drone-entra/audit.jsonl" || cfg.Log != (config.Log{Format: "json"}) {
+	if cfg.Record.File != "/var/lib/drone-entra/audit.jsonl" || cfg.Log != (config.Log{}) {
 		t.Errorf("%+v %+v", cfg.Record, cfg.Log)
 	}
-	if cfg.Listen != (config.Listen{Encrypt: true, Admin: "127.0.0.1:9090"}) {
+	if cfg.Listen != (config.Listen{Encrypt: true}) {
 		t.Errorf("%+v", cfg.Listen)
 	}
 	if got := cfg.Summary(); got != "0 bindings, 0 denies, 0 expectations" {

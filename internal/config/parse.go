@@ -18,13 +18,13 @@ func parse(file int, content []byte, r *report) (*yaml.Node, bool) {
 	loader, err := yaml.NewLoader(bytes.NewReader(content), yaml.WithV4Defaults(),
 		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
 	if err != nil {
-		r.errorf(place{file: file}, "can't be parsed: %v", err)
+		r.errorf(wholeFile(file), "can't be parsed: %v", err)
 		return nil, false
 	}
 	var document yaml.Node
 	switch err := loader.Load(&document); {
 	case errors.Is(err, io.EOF):
-		r.errorf(place{file: file}, `the file is empty: a configuration begins with "version: 1"`)
+		r.errorf(wholeFile(file), `the file is empty: a configuration begins with "version: 1"`)
 		return nil, false
 	case err != nil:
 		syntaxError(file, content, err, r)
@@ -33,7 +33,7 @@ func parse(file int, content []byte, r *report) (*yaml.Node, bool) {
 	var second yaml.Node
 	switch err := loader.Load(&second); {
 	case err == nil:
-		at := place{file, second.Line, second.Column}
+		at := placeAt(file, second.Line, second.Column)
 		r.errorf(at, "a second document: a file holds one; write the other into a file of its own")
 		return nil, false
 	case !errors.Is(err, io.EOF):
@@ -47,11 +47,11 @@ func parse(file int, content []byte, r *report) (*yaml.Node, bool) {
 func syntaxError(file int, content []byte, err error, r *report) {
 	e, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
-		r.errorf(place{file: file}, "not YAML: %v", err)
+		r.errorf(wholeFile(file), "not YAML: %v", err)
 		return
 	}
-	at := place{file, e.Mark.Line, e.Mark.Column}
-	opened := place{file, e.ContextMark.Line, e.ContextMark.Column}
+	at := placeAt(file, e.Mark.Line, e.Mark.Column)
+	opened := placeAt(file, e.ContextMark.Line, e.ContextMark.Column)
 	text, atOpening := explainSyntax(e.Message, charAt(at, content))
 	if atOpening && opened.line > 0 {
 		at = opened

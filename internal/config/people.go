@@ -86,7 +86,7 @@ func (b *builder) buildGroups() map[string][]string {
 				continue
 			}
 			if group, ok := b.folded[fold(t.value)]; ok {
-				b.warnf(t.place, "%q is a login here and a group at %s: groups are not nested, and in actors the group is meant", t.value, b.where(b.groups[group].name.place))
+				b.warnf(t.place, ruleGroupOrLogin, "%q is a login here and a group at %s: groups are not nested, and in actors the group is meant", t.value, b.where(b.groups[group].name.place))
 			}
 			all[name] = append(all[name], t.value)
 		}
@@ -120,12 +120,13 @@ func (b *builder) actors(a *actors) secret.Actors {
 	if a.any {
 		return secret.Actors{Any: true}
 	}
-	var names []string
-	for _, t := range a.items {
-		if b.login(t, "a login or a group") {
-			names = append(names, t.value)
-			b.used[used{"group", b.folded[fold(t.value)]}] = true
+	return secret.Actors{Names: b.same.actors.get(b.report, a.key, func() (names []string) {
+		for _, t := range a.items {
+			if b.login(t, "a login or a group") {
+				names = append(names, t.value)
+				b.used[used{"group", b.folded[fold(t.value)]}] = true
+			}
 		}
-	}
-	return secret.Actors{Names: names}
+		return names
+	})}
 }

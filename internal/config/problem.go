@@ -13,8 +13,21 @@ import (
 type Problem struct {
 	File         string
 	Line, Column int
-	Warning      bool
+	Warning      bool   // it does not keep the configuration from being used
+	Note         bool   // a warning of what is risky and normal: worth knowing, nothing to repair
+	Rule         string // which check found it: an ID of Checks
 	Text         string
+}
+
+// Severity is error, warning or note.
+func (p Problem) Severity() string {
+	switch {
+	case p.Note:
+		return "note"
+	case p.Warning:
+		return "warning"
+	}
+	return "error"
 }
 
 // String writes the problem as one line: place, severity, text.
@@ -29,24 +42,24 @@ func (p Problem) Place() string {
 }
 
 func (p Problem) line(width int) string {
-	severity := "error"
-	if p.Warning {
-		severity = "warning"
-	}
-	return fmt.Sprintf("%-*s   %-7s  %s", width, p.Place(), severity, p.Text)
+	return fmt.Sprintf("%-*s   %-7s  %s", width, p.Place(), p.Severity(), p.Text)
 }
 
 // Problems are all of them, in the order of the files and of the places in them.
 type Problems []Problem
 
 // Errors counts those that keep the configuration from being used.
-func (ps Problems) Errors() int { return len(ps) - ps.Warnings() }
+func (ps Problems) Errors() int { return ps.count("error") }
 
-// Warnings counts those that do not.
-func (ps Problems) Warnings() int {
-	n := 0
+// Warnings counts those that do not, without the notes.
+func (ps Problems) Warnings() int { return ps.count("warning") }
+
+// Notes counts what is worth knowing and nothing to repair.
+func (ps Problems) Notes() int { return ps.count("note") }
+
+func (ps Problems) count(severity string) (n int) {
 	for _, p := range ps {
-		if p.Warning {
+		if p.Severity() == severity {
 			n++
 		}
 	}
@@ -66,8 +79,14 @@ func (ps Problems) String() string {
 	return b.String()
 }
 
-// place is where something stands; file is an index into the files that are read.
-type place struct{ file, line, column int }
+// place is where something stands; file is an index into the files that are read. It is small, as each word of a file has
+// one while the file is read.
+type place struct{ file, line, column int32 }
+
+func placeAt(file, line, column int) place { return place{int32(file), int32(line), int32(column)} }
+
+// wholeFile is the place of what no line of a file is to blame for.
+func wholeFile(file int) place { return placeAt(file, 0, 0) }
 
 // compare orders places as a reader meets them.
 func (p place) compare(q place) int {
@@ -76,44 +95,71 @@ func (p place) compare(q place) int {
 
 const (
 	maxProblems = 1000 // nobody reads more, and a hostile file could hold millions
+	maxNotes    = 200  // which must not take the place of what is wrong
 	maxText     = 400  // bytes of a problem's text
 )
 
 // report collects problems while files are read.
 type report struct {
 	names   []string // of the files
-	ends    map[int]place
+	ends    map[int32]place
 	found   []finding
+	notes   int  // how many of them are notes
 	dropped bool // there were more than maxProblems
 	fatal   bool
 }
 
 type finding struct {
 	place
-	warning bool
-	text    string
+	severity severity
+	rule     string
+	text     string
 }
+
+type severity uint8
+
+const (
+	wrong severity = iota
+	doubtful
+	notable
+)
+
+func newReport() *report { return &report{ends: map[int32]place{}} }
 
 func (r *report) errorf(at place, format string, args ...any) {
-	r.fatal = true
-	r.add(at, false, format, args...)
+	r.failf(at, ruleInvalid, format, args...)
 }
 
-func (r *report) warnf(at place, format string, args ...any) { r.add(at, true, format, args...) }
+// failf reports an error that a rule of its own found.
+func (r *report) failf(at place, rule, format string, args ...any) {
+	r.fatal = true
+	r.add(at, wrong, rule, format, args...)
+}
 
-func (r *report) add(at place, warning bool, format string, args ...any) {
+func (r *report) warnf(at place, rule, format string, args ...any) {
+	r.add(at, doubtful, rule, format, args...)
+}
+
+func (r *report) add(at place, severity severity, rule, format string, args ...any) {
 	if end, ok := r.ends[at.file]; ok && at.compare(end) > 0 {
 		at = end // what a parser misses at the end is behind it
 	}
-	if r.full() {
+	switch {
+	case severity == notable && r.notes > maxNotes:
+		return
+	case severity == notable:
+		if r.notes++; r.notes > maxNotes {
+			format, args = "and more notes, which are not shown", nil
+		}
+	case r.full():
 		r.dropped = true
 		return
 	}
-	r.found = append(r.found, finding{at, warning, cut(fmt.Sprintf(format, args...), maxText)})
+	r.found = append(r.found, finding{at, severity, rule, cut(fmt.Sprintf(format, args...), maxText)})
 }
 
 // full tells whether another problem would not be shown, so that no hint needs to be worked out for it.
-func (r *report) full() bool { return len(r.found) >= maxProblems }
+func (r *report) full() bool { return len(r.found)-r.notes >= maxProblems }
 
 // where writes a place for a text about another place.
 func (r *report) where(p place) string {
@@ -129,11 +175,18 @@ func (r *report) problems() Problems {
 	r.found = slices.Compact(r.found)
 	if r.dropped {
 		last := r.found[len(r.found)-1]
-		r.found = append(r.found, finding{last.place, !r.fatal, "and more problems, which are not shown"})
+		last.severity, last.rule, last.text = wrong, ruleInvalid, "and more problems, which are not shown"
+		if !r.fatal {
+			last.severity = doubtful
+		}
+		r.found = append(r.found, last)
 	}
 	var ps Problems
 	for _, f := range r.found {
-		ps = append(ps, Problem{r.names[f.file], f.line, f.column, f.warning, f.text})
+		ps = append(ps, Problem{
+			File: r.names[f.file], Line: int(f.line), Column: int(f.column),
+			Warning: f.severity != wrong, Note: f.severity == notable, Rule: f.rule, Text: f.text,
+		})
 	}
 	return ps
 }

@@ -9,12 +9,20 @@ import (
 
 // buildRules compiles bindings and denies, which share one space of ids, in the order of the files.
 func (b *builder) buildRules(rules *secret.Rules) {
-	ids := map[string]place{}
+	bindings, denies := 0, 0
+	for _, f := range b.files {
+		bindings, denies = bindings+len(f.bindings.items), denies+len(f.denies.items)
+	}
+	rules.Bindings = make([]secret.Binding, 0, bindings)
+	ids := make(map[string]place, bindings+denies)
+	b.bindings = make(map[string]bool, bindings)
 	var ambiguous ambiguity
 	for _, f := range b.files {
+		b.enter(f)
 		for i := range f.bindings.items {
 			d := &f.bindings.items[i]
 			b.ruleID(d.id, "a binding's id", ids)
+			b.bindings[d.id.value] = true
 			compiled := b.binding(d)
 			rules.Bindings = append(rules.Bindings, compiled)
 			if d.ok {
@@ -42,9 +50,17 @@ func (b *builder) ruleID(id text, what string, ids map[string]place) {
 
 func (b *builder) binding(d *binding) secret.Binding {
 	out := secret.Binding{ID: d.id.value, At: b.line(d.place), Scope: b.scope(&d.scope)}
-	for i := range d.reads.items {
-		b.bindingRead(&d.reads.items[i], &out.Scope)
+	if at := d.pools.place; d.pools.ok {
+		b.poolsInside(at, out.Pools)
+	} else if !d.pools.set {
+		b.poolsInside(d.place, []string{secret.DefaultPool})
 	}
+	out.Read = b.same.reads.get(b.report, func(dst []byte) []byte { return appendTexts(dst, &d.reads) }, func() (reads []secret.ReadPattern) {
+		for i := range d.reads.items {
+			reads = b.bindingRead(&d.reads.items[i], reads)
+		}
+		return reads
+	})
 	out.Names = b.names(d)
 	if d.ok && !d.reads.set && !d.names.set {
 		b.errorf(d.place, `a binding needs "read" or "names": without, it gives nothing`)
@@ -53,23 +69,25 @@ func (b *builder) binding(d *binding) secret.Binding {
 	return out
 }
 
-func (b *builder) bindingRead(t *text, into *secret.Scope) {
+func (b *builder) bindingRead(t *text, reads []secret.ReadPattern) []secret.ReadPattern {
 	if !t.ok {
-		return
+		return reads
 	}
 	p, err := secret.ParseRead(t.value)
 	if err != nil {
 		b.errorf(t.place, "%v", err)
 	} else if lookup(b, b.vaults, "vault", p.Vault(), t.place) {
-		into.Read = append(into.Read, p)
+		b.readInside(t.place, t.value, p.Within)
+		reads = append(reads, p)
 	}
+	return reads
 }
 
 func (b *builder) names(d *binding) map[string]secret.Ref {
 	if !d.names.ok {
 		return nil
 	}
-	names := map[string]secret.Ref{}
+	names := make(map[string]secret.Ref, len(d.names.entries))
 	for _, e := range d.names.entries {
 		if e.name.ok {
 			if why := loneName(e.name.value); why != "" {
@@ -83,6 +101,7 @@ func (b *builder) names(d *binding) map[string]secret.Ref {
 		if err != nil {
 			b.errorf(e.value.place, "%v", err)
 		} else if lookup(b, b.vaults, "vault", ref.Vault, e.value.place) {
+			b.readInside(e.value.place, e.value.value, func(p secret.ReadPattern) bool { return p.Gives(ref) })
 			names[e.name.value] = ref
 		}
 	}
@@ -102,6 +121,9 @@ func loneName(s string) string {
 
 func (b *builder) deny(d *deny) secret.Deny {
 	out := secret.Deny{ID: d.id.value, At: b.line(d.place), Scope: b.scope(&d.scope), Reason: d.reason.value}
+	if b.inside != nil && d.ok && !d.repos.set {
+		b.failf(d.place, ruleOutside, `without "repos" this deny holds for every repository, and %s confines this file: name its own`, b.inside.at)
+	}
 	for i := range d.reads.items {
 		b.denyRead(&d.reads.items[i], &out.Scope)
 	}
@@ -124,7 +146,7 @@ func (b *builder) denyRead(t *text, into *secret.Scope) {
 	}
 	into.Read = append(into.Read, p)
 	if p.Narrow() {
-		b.warnf(t.place, "%q: a deny holds for every version and every key; write it without them", t.value)
+		b.warnf(t.place, ruleNarrowDeny, "%q: a deny holds for every version and every key; write it without them", t.value)
 	}
 	if !strings.Contains(p.Vault(), "*") { // a misspelt vault would deny nothing
 		known := b.used[used{"vault", p.Vault()}]
@@ -146,7 +168,7 @@ func (b *builder) denyGlob(t *text, p secret.ReadPattern) {
 			return
 		}
 	}
-	b.warnf(t.place, "%q: no vault's alias matches %q", t.value, p.Vault())
+	b.warnf(t.place, ruleUnreachableAlias, "%q: no vault's alias matches %q", t.value, p.Vault())
 }
 
 // scope compiles what both sorts of rule have in common, except read and when.
@@ -162,6 +184,9 @@ func (b *builder) scope(d *scope) secret.Scope {
 			b.errorf(p.slug.place, "%v", err)
 		}
 		out.Repos = append(out.Repos, secret.RepoPattern{Slug: slug, UID: p.uid.value})
+		if err == nil {
+			b.repoInside(p.slug.place, out.Repos[len(out.Repos)-1])
+		}
 	}
 	if !d.pools.set {
 		b.used[used{"pool", secret.DefaultPool}] = true

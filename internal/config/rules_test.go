@@ -96,7 +96,12 @@ func TestGroupsAndExpectationsRefused(t *testing.T) {
 		{top("groups: {g: [§\"a*\"]}\n"), "people are named one by one"},
 		{top("groups: {§any: [alice]}\n"), `"any" can't be a group's name`},
 		{top("groups: {Team: [alice], §team: [bob]}\n"), "are one, as logins compare without case"},
-		{top("expect: [§{event: push, read: shared/x, decision: deny}]\n"), `an expectation needs "repo"`},
+		{top("expect: [§{event: push, decision: deny}]\n"), `an expectation is about a "repo" or about what is "read"`},
+		{top("expect: [§{repo: acme/a}]\n"), `an expectation has a "decision" (allow or deny) or "only"`},
+		{top("bindings: [{id: app, repos: [acme/a], read: [shared/x]}]\nexpect: [§{repo: acme/a, decision: deny, only: [app]}]\n"), `an expectation has a "decision" (allow or deny) or "only"`},
+		{top("bindings: [{id: app, repos: [acme/a], read: [shared/x]}]\nexpect: [{repo: acme/a, only: [§apq]}]\n"), `no binding has the id "apq": did you mean "app"?`},
+		{top("denies: [{id: none}]\nexpect: [{repo: acme/a, only: [§none]}]\n"), `no binding has the id "none"`},
+		{top("expect: [{repo: acme/a, only: §[]}]\n"), `"only" is an empty list`},
 		{expect("repo: §acme/*, event: push, read: shared/x, decision: deny"), "is not one repository"},
 		{expect("repo: §acme, event: push, read: shared/x, decision: deny"), "is not one repository"},
 		{expect("repo: acme/a, event: §pull-request, read: shared/x, decision: deny"), `did you mean "pull_request"?`},
@@ -110,32 +115,6 @@ func TestGroupsAndExpectationsRefused(t *testing.T) {
 		{expect("repo: acme/a, event: push, read: shared/x, decision: deny, §deploy-to: p"), `did you mean "deploy_to"?`},
 	} {
 		refuses(t, test.yaml, test.want)
-	}
-}
-
-func TestExpectationRequest(t *testing.T) {
-	cfg, _ := loads(t, top(`expect:
-- {repo: acme/a, event: push, read: db_password, decision: allow}
-- {repo: acme/a, uid: "7", event: promote, read: shared/x, decision: deny, pool: default, ref: refs/heads/x, deploy_to: p, cron: c,
-   trigger: alice, sender: bob, source: s, source_repo: acme/b, target: main, default_branch: trunk}
-`))
-	want := []secret.Request{
-		{Name: "db_password", Pool: "default", Repo: secret.Repo{Slug: "acme/a", DefaultBranch: "main"}, Build: secret.Build{Event: "push"}},
-		{
-			Name: "shared/x", Pool: "default", Repo: secret.Repo{UID: "7", Slug: "acme/a", DefaultBranch: "trunk"},
-			Build: secret.Build{
-				Event: "promote", Ref: "refs/heads/x", DeployTo: "p", Cron: "c", Trigger: "alice", Sender: "bob",
-				Source: "s", SourceRepo: "acme/b", Target: "main",
-			},
-		},
-	}
-	for i, e := range cfg.Expect {
-		if diff := cmp.Diff(want[i], e.Request()); diff != "" {
-			t.Error(diff)
-		}
-	}
-	if !cfg.Expect[0].Allow || cfg.Expect[1].Allow {
-		t.Error("decisions are swapped")
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // scan finds characters that programs, or people, would not all read alike, and tells whether the file is fit to be
 // parsed. It reports the first of each file: the rest tends to be the same.
 func scan(file int, content []byte, r *report) bool {
-	at := place{file, 1, 1}
+	at := placeAt(file, 1, 1)
 	if bytes.HasPrefix(content, []byte("\ufeff")) {
 		r.errorf(at, "the file begins with a byte order mark: save it as UTF-8 without one")
 		return false
@@ -30,14 +30,14 @@ func scan(file int, content []byte, r *report) bool {
 		i += size
 	}
 	if entries(content) > maxEntries {
-		r.errorf(place{file: file}, "the file has more than a million entries: split the rules over several files")
+		r.errorf(wholeFile(file), "the file has more than four million entries: split the rules over several files")
 		return false
 	}
 	return true
 }
 
 // maxEntries bounds the memory that a file's node tree takes, some 300 bytes for each.
-const maxEntries = 1_000_000
+const maxEntries = 4_000_000
 
 // entries is at least the number of nodes that a parser will make: none begins without one of these in front.
 func entries(content []byte) (n int) {
@@ -73,19 +73,19 @@ func objection(c rune, size int, rest []byte) string {
 func endOf(file int, content []byte) place {
 	body := bytes.TrimSuffix(content, []byte("\n"))
 	last := body[bytes.LastIndexByte(body, '\n')+1:]
-	return place{file, 1 + bytes.Count(body, []byte("\n")), 1 + utf8.RuneCount(last)}
+	return placeAt(file, 1+bytes.Count(body, []byte("\n")), 1+utf8.RuneCount(last))
 }
 
 // charAt returns the character at a place, or 0.
 func charAt(at place, content []byte) rune {
-	lines := bytes.SplitN(content, []byte("\n"), at.line+1)
-	if at.line < 1 || at.line > len(lines) {
+	lines := bytes.SplitN(content, []byte("\n"), int(at.line)+1)
+	if at.line < 1 || int(at.line) > len(lines) {
 		return 0
 	}
 	line := lines[at.line-1]
 	for i := 1; len(line) > 0; i++ {
 		c, size := utf8.DecodeRune(line)
-		if i == at.column {
+		if i == int(at.column) {
 			return c
 		}
 		line = line[size:]

@@ -56,11 +56,12 @@ type namer interface{ noun() string }
 // reader reads the nodes of one file.
 type reader struct {
 	*report
-	file int
-	key  string // the key whose value is read
+	file       int
+	key        string      // the key whose value is read
+	conditions []condition // room for one when
 }
 
-func (r *reader) at(n *yaml.Node) place { return place{r.file, n.Line, n.Column} }
+func (r *reader) at(n *yaml.Node) place { return placeAt(r.file, n.Line, n.Column) }
 
 // object reads a mapping into a shape: every key is one of its fields, every required field is there.
 func (r *reader) object(n *yaml.Node, into shape) {
@@ -157,6 +158,9 @@ type item[T any] interface {
 	value
 }
 
+// maxAtOnce bounds the room that a list takes before its elements are known to be worth it.
+const maxAtOnce = 200_000
+
 // list is a list of values with at least one element.
 type list[T any, P item[T]] struct {
 	head
@@ -179,13 +183,15 @@ func (l *list[T, P]) read(r *reader, n *yaml.Node) {
 		r.errorf(l.place, "%q is an empty list, which says nothing: leave it out, or write what you mean", r.key)
 	default:
 		l.ok = true
-		for _, child := range n.Content {
+		l.items = make([]T, 0, min(len(n.Content), maxAtOnce))
+		for i, child := range n.Content {
 			if r.full() { // hopeless, and maybe huge
 				r.dropped = true
 				return
 			}
 			l.items = append(l.items, *new(T))
 			P(&l.items[len(l.items)-1]).read(r, child)
+			n.Content[i] = nil // a big file's tree need not live beside what is made of it
 		}
 	}
 }

@@ -1,0 +1,68 @@
+package config
+
+import (
+	"encoding/binary"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// same keeps one copy of what many rules say in the same words: of a hundred thousand bindings most share their events,
+// people and secrets with others.
+type same struct {
+	when   copies[secret.Condition]
+	reads  copies[secret.ReadPattern]
+	actors copies[string]
+}
+
+// copies are lists that were compiled without a problem, by the words that they were compiled from.
+type copies[T any] struct {
+	lists map[string][]T
+	buf   []byte
+}
+
+// get returns the list for the words that key appends, compiling them if they are new. Words with a problem are compiled
+// each time, as each place has its own.
+func (c *copies[T]) get(r *report, key func([]byte) []byte, compile func() []T) []T {
+	c.buf = key(c.buf[:0])
+	if list, ok := c.lists[string(c.buf)]; ok {
+		return list
+	}
+	before := len(r.found)
+	list := compile()
+	if len(r.found) == before && !r.full() {
+		if c.lists == nil {
+			c.lists = map[string][]T{}
+		}
+		c.lists[string(c.buf)] = list
+	}
+	return list
+}
+
+func (a *actors) key(dst []byte) []byte { return appendTexts(dst, &a.texts) }
+
+func (w *when) key(dst []byte) []byte {
+	for i := range w.events {
+		c := &w.events[i]
+		if !c.ok {
+			continue
+		}
+		dst = appendWord(appendWord(dst, string(c.event)), c.from.value)
+		for _, l := range [...]*texts{&c.branches, &c.tags, &c.into, &c.deployTo, &c.cron} {
+			dst = appendTexts(dst, l)
+		}
+	}
+	return dst
+}
+
+// appendTexts appends a list so that no two lists look the same, whatever their words hold.
+func appendTexts(dst []byte, l *texts) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(l.items)))
+	for i := range l.items {
+		dst = appendWord(dst, l.items[i].value) // empty where it could not be read
+	}
+	return dst
+}
+
+func appendWord(dst []byte, word string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(word))), word...)
+}
