@@ -104,9 +104,13 @@ func configuration(dir string) []byte {
 // rules are n bindings and two denies.
 func rules(repos func(i int) string, n int) []byte {
 	var y bytes.Buffer
-	y.WriteString("version: 1\nvaults:\n  load: {url: https://kv-load.vault.azure.net}\nbindings:\n")
+	y.WriteString("version: 1\nvaults:\n  load: {url: https://kv-load.vault.azure.net}\n  rare: {url: https://kv-rare.vault.azure.net}\nbindings:\n")
 	for i := range n {
-		fmt.Fprintf(&y, "  - {id: b%d, repos: [%s], when: {push: {branches: [main, \"release/*\"]}}, read: [\"load/secret-*\"]}\n", i, repos(i))
+		read := `"load/secret-*"`
+		if i%1000 == 999 {
+			read += fmt.Sprintf(`, "rare/token-%d"`, i%10_000/1000)
+		}
+		fmt.Fprintf(&y, "  - {id: b%d, repos: [%s], when: {push: {branches: [main, \"release/*\"]}}, read: [%s]}\n", i, repos(i), read)
 	}
 	y.WriteString("denies:\n  - {id: no-root, read: [\"*/root-*\"]}\n  - {id: no-robots, actors: [robot], read: [\"load/human-*\"]}\n")
 	return y.Bytes()
