@@ -95,7 +95,7 @@ type Limits struct {
 	Skew        time.Duration // between a request's Date and our clock, both ways
 	Drain       time.Duration // between "not ready" and the end of the listeners
 	Body        int64         // bytes of a request's body
-	InFlight    int           // requests at work
+	InFlight    int           // reads under way, for each vault
 	Connections int           // open connections
 	Repeats     int           // equal requests within the window
 }
