@@ -3,9 +3,7 @@ package secret
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 )
 
 // Policy is a compiled, immutable set of rules. The zero Policy denies everything.
@@ -174,83 +172,4 @@ func (c *people) has(actor string) bool {
 		}
 	}
 	return false
-}
-
-// index finds the rules for a repository without looking at the others: literal slugs by themselves, patterns by what
-// stands before their first "*" and behind their last. A look-up costs one map access for each distinct pair of these two
-// lengths, however many patterns there are.
-type index struct {
-	exact map[string][]entry
-	ends  map[string][]entry // by both ends of a pattern, see endsKey
-	pairs []lengths          // of ends, distinct
-}
-
-// lengths are those of a pattern's literal ends.
-type lengths struct{ head, tail int }
-
-// entry is one repository pattern of one rule; repo is -1 where the rule names no repository and means all.
-type entry struct{ rule, repo int32 }
-
-// endsKey joins both ends of a pattern by a byte that no slug holds.
-func endsKey(dst, head, tail []byte) []byte {
-	return append(append(append(dst, head...), 0), tail...)
-}
-
-func (x *index) add(rule int, repos []RepoPattern) {
-	if x.exact == nil {
-		x.exact, x.ends = map[string][]entry{}, map[string][]entry{}
-	}
-	if repos == nil {
-		x.addEnds("*", entry{int32(rule), -1})
-	}
-	for i, repo := range repos {
-		e, text := entry{int32(rule), int32(i)}, fold(repo.Slug.text)
-		if repo.Slug.literal {
-			x.exact[text] = append(x.exact[text], e)
-		} else {
-			x.addEnds(text, e)
-		}
-	}
-}
-
-func (x *index) addEnds(pattern string, e entry) {
-	head, tail := pattern[:strings.IndexByte(pattern, '*')], pattern[strings.LastIndexByte(pattern, '*')+1:]
-	key := string(endsKey(nil, []byte(head), []byte(tail)))
-	x.ends[key] = append(x.ends[key], e)
-}
-
-// seal makes the index ready, once everything was added.
-func (x *index) seal() {
-	seen := map[lengths]bool{}
-	for key := range x.ends {
-		head := strings.IndexByte(key, 0)
-		seen[lengths{head, len(key) - head - 1}] = true
-	}
-	x.pairs = slices.Collect(maps.Keys(seen))
-}
-
-// each calls yield for every pattern that may match the slug; a pattern with a "*" is still to be matched.
-func (x *index) each(slug string, yield func(entry)) {
-	var room [256]byte
-	folded := appendFold(room[:0], slug)
-	for _, e := range x.exact[string(folded)] {
-		yield(e)
-	}
-	var keyRoom [256]byte
-	for _, l := range x.pairs {
-		if l.head+l.tail > len(folded) {
-			continue
-		}
-		for _, e := range x.ends[string(endsKey(keyRoom[:0], folded[:l.head], folded[len(folded)-l.tail:]))] {
-			yield(e)
-		}
-	}
-}
-
-// appendFold appends s in ASCII lower case.
-func appendFold(dst []byte, s string) []byte {
-	for i := range len(s) {
-		dst = append(dst, lower(s[i]))
-	}
-	return dst
 }

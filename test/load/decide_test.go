@@ -37,9 +37,12 @@ var realistic = mix{"realistic", realisticRepos, []string{
 	"organisation-7/service-3", "organisation-150/service-40", "organisation-7/other", "elsewhere/app", "organisation-199/service-20-canary",
 }}
 
-var worst = mix{"one org", func(i int) string { return fmt.Sprintf(`"acme/*-service-%d"`, i) }, []string{
-	"acme/payments-service-7", "acme/no-such-thing",
-}}
+var worst = mix{"one org", worstRepos, []string{"acme/payments-service-7", "acme/my-team-8-payments", "acme/team-9-payments", "acme/no-such-thing"}}
+
+// worstRepos has a star wherever there can be one.
+func worstRepos(i int) string {
+	return fmt.Sprintf([]string{`"acme/*-service-%d"`, `"acme/*-team-%d-*"`, `"acme/team-%d-*"`}[i%3], i)
+}
 
 func measurePolicy(b *testing.B, m mix, n int) {
 	file := filepath.Join(b.TempDir(), "drone-entra.yaml")
