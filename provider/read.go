@@ -85,6 +85,7 @@ func (r *Router) run(d *door, f *read, req secret.Request, ref secret.Ref) {
 
 // learn takes from the end of a read whether the source hangs. Router.mu is held.
 func (d *door) learn(f *read, err *secret.Error) {
+	d.unidentified = err != nil && err.Identity
 	if err == nil || err.Reason != secret.ReasonTimeout && err.Reason != secret.ReasonLate {
 		d.slow = false
 		if f.began.After(d.answered) {

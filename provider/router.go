@@ -69,6 +69,8 @@ type door struct {
 	reads    int       // under way
 	slow     bool      // the source hangs: a read ran out of time, and none that began later was answered
 	answered time.Time // when the newest read began that was answered, well or not
+
+	unidentified bool // the last read to end failed because we could not prove who we are
 }
 
 // key tells values apart. The vault is the alias: two aliases of one vault may be opened by two identities.
@@ -177,7 +179,7 @@ func (r *Router) wait(ctx context.Context, d *door, f *read, how string, hasty b
 // lastResort returns the last value where the door allows it and the failure says no more than that the source can't
 // answer now; else the failure. Router.mu is held.
 func (r *Router) lastResort(d *door, k key, err *secret.Error) (secret.Fetched, error) {
-	if passing(err.Reason) {
+	if passing(err.Reason) && !err.Identity && !d.unidentified {
 		if e := r.entries[k]; e != nil && r.options.Now().Sub(e.began) < d.Stale {
 			return r.serve(e, secret.HowStale), nil
 		}

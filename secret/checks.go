@@ -58,24 +58,49 @@ func (d *Decision) Why() string {
 	case d.DeniedBy != "":
 		return d.denyCheck().Rule + ": " + d.denyCheck().String()
 	case d.Reason == ReasonAmbiguous:
-		return "two bindings map the name differently"
+		return d.meanings()
 	case d.Reason == ReasonRepo:
-		return "no binding names the repository"
+		return "no binding names the repository and gives this secret"
 	case d.at <= atRepo:
-		return "neither a secret of a configured vault nor a name that a binding of the repository maps"
+		return d.unresolved()
 	}
 	b := &d.policy.bindings[d.nearest.rule]
 	want, got, _ := b.describe(&d.request, d.at, candidate{binding: b, repo: d.nearest.repo, ref: d.Ref, at: d.at})
-	return b.ID + ": " + Check{Station: d.Reason, Want: shorten(want), Got: shorten(got)}.String()
+	return b.ID + ": " + Check{Station: d.Reason, Want: clip(want, maxWords), Got: clip(got, maxWords)}.String()
 }
 
-// shorten keeps a line of the log a line: a group may have hundreds of members, and a branch's name is anybody's.
-func shorten(s string) string {
-	if len(s) <= 160 {
-		return s
-	}
-	return strings.ToValidUTF8(s[:160], "") + "…"
+// meanings lists what the bindings that match take an ambiguous name for.
+func (d *Decision) meanings() string {
+	_, alone, _ := asked(d.request.Path, d.request.Name)
+	var list []string
+	d.policy.candidates(&d.request, func(e entry) {
+		b := &d.policy.bindings[e.rule]
+		if ref, ok := b.Names[alone]; ok && b.station(&d.request, e.repo, ref) == granted {
+			list = append(list, b.ID+" means "+ref.String())
+		}
+	})
+	slices.Sort(list)
+	return printable(alone) + " is ambiguous: " + clip(strings.Join(slices.Compact(list), ", "), maxWords)
 }
+
+// unresolved says why what was asked for is no secret at all.
+func (d *Decision) unresolved() string {
+	ref, alone, ok := asked(d.request.Path, d.request.Name)
+	switch {
+	case alone != "":
+		return printable(clip(alone, maxWords)) + " is a name alone, and no binding of " + printable(clip(d.request.Repo.Slug, maxWords)) + " maps it"
+	case ok:
+		return "no vault has the alias " + ref.Vault
+	}
+	_, err := ParseRef(strings.Trim(clip(d.request.Path, maxWords)+"/"+clip(d.request.Name, maxWords), "/"))
+	if err == nil { // it was none only at its full length
+		return "no secret has so long a name"
+	}
+	return err.Error()
+}
+
+// maxWords keeps a line of the log a line, in bytes: a group may have hundreds of members, and a branch's name is anybody's.
+const maxWords = 160
 
 // Checks yields the predicates of every rule that came near: first the deny that decided, then each binding that names
 // the repository or gives the secret, the nearest to a grant first, each up to the predicate where it stopped. It is worked
@@ -174,11 +199,7 @@ func (b *binding) describe(r *Request, s station, c candidate) (want, got string
 		want := join(b.Repos, func(p RepoPattern) string { return cmp.Or(p.UID, "any id") })
 		return want, r.Repo.UID, b.Repos[c.repo].UID != ""
 	case atPool:
-		pools := b.Pools
-		if pools == nil {
-			pools = []string{DefaultPool}
-		}
-		return strings.Join(pools, " or "), r.Pool, true
+		return strings.Join(b.poolNames(), " or "), r.Pool, true
 	case atRead:
 		return b.reads(), c.ref.String(), true
 	case atEvent:
@@ -187,7 +208,7 @@ func (b *binding) describe(r *Request, s station, c candidate) (want, got string
 		return "code of this repository", origin(r), r.Build.Event == string(PullRequest)
 	case atRef:
 		if r.Build.Event == string(PullRequest) {
-			return "into " + condition.refs(r), "into " + r.Build.Target, true
+			return "target " + condition.refs(r), given(r.Build.Target), true
 		}
 		return condition.refs(r), r.Build.Ref, true
 	case atDeployTo:
@@ -214,10 +235,7 @@ func (b *binding) condition(r *Request) *Condition {
 }
 
 func (b *binding) events() string {
-	if b.When == nil {
-		return string(Push)
-	}
-	return join(b.When, func(c Condition) string { return string(c.Event) })
+	return join(b.conditions(), func(c Condition) string { return string(c.Event) })
 }
 
 func (b *binding) reads() string {
@@ -275,6 +293,8 @@ func (c *Condition) refs(r *Request) string {
 // origin describes where a build's code comes from, as far as Drone's claims go.
 func origin(r *Request) string {
 	switch {
+	case strings.HasPrefix(r.Build.Ref, "refs/merge-requests/"):
+		return r.Build.Ref + ", as GitLab's merge requests always count as a fork's"
 	case r.Build.SourceRepo == "":
 		return fmt.Sprintf("%s from an unknown repository", r.Build.Ref)
 	case strings.HasPrefix(r.Build.Source, "refs/"):
@@ -286,9 +306,13 @@ func origin(r *Request) string {
 func join[T any](list []T, text func(T) string) string { return joinWith(list, text, " or ") }
 
 func joinWith[T any](list []T, text func(T) string, separator string) string {
+	return strings.Join(words(list, text), separator)
+}
+
+func words[T any](list []T, text func(T) string) []string {
 	texts := make([]string, len(list))
 	for i := range list {
 		texts[i] = text(list[i])
 	}
-	return strings.Join(texts, separator)
+	return texts
 }

@@ -167,7 +167,7 @@ func (b *binding) pool(pool string) bool {
 // gives tells whether the binding reads ref: by a pattern, or because one of its names leads exactly there.
 func (b *binding) gives(ref Ref) bool {
 	for i := range b.Read {
-		if b.Read[i].match(ref) {
+		if b.Read[i].Gives(ref) {
 			return true
 		}
 	}
@@ -253,7 +253,7 @@ func branchMatches(patterns []Pattern, branch, byDefault string) bool {
 
 // denied returns the id of the deny that withholds ref from the request, the first by name if several do, or "".
 func (p *Policy) denied(r *Request, ref Ref) (id string) {
-	if len(p.denies) == 0 {
+	if len(p.denies) == 0 || len(r.Repo.Slug) > maxSlug { // which no binding names either
 		return ""
 	}
 	doors := p.vaults[ref.Vault].doors

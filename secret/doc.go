@@ -1,5 +1,6 @@
 // Package secret is the domain of drone-entra: who asks (Request), for what (Ref), what the operator wrote (Policy), what
 // was decided (Decision), what came back (Value) and how the whole goes on record (Service, Event).
+// Survey, Diff and Lint answer questions about a policy as a whole, by asking Decide.
 //
 // The package is pure. It reads no file, opens no connection and knows neither HTTP nor Azure nor YAML; it imports the
 // standard library only. What it trusts: the Request was parsed once, strictly, from a body that the guard proved to come

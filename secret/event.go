@@ -52,9 +52,9 @@ type Event struct {
 
 // Recorder puts events on record.
 //
-// Record returns only when the event is durable as far as its kind demands (DESIGN: "The record"); an error means that
-// nothing that depends on the event may leave. It is safe for concurrent use and returns within about a second whatever
-// the disk does. An unproven event is only counted and returns at once.
+// Record returns only when the event is as durable as its kind demands: synced to disk, or, where the same release is on
+// disk already, written. An error means that nothing that depends on the event may leave. It is safe for concurrent use
+// and returns within about a second whatever the disk does. An unproven event is only counted and returns at once.
 type Recorder interface {
 	Record(context.Context, Event) error
 }

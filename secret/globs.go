@@ -91,8 +91,12 @@ func commonPatterns(a, b Pattern) (list []Pattern) {
 	})
 }
 
-// many is any number of segments, also none. "**" is a "*" and many.
-const many = "**"
+// A loose pattern has many in the place of "**": any number of segments, also none. "**" is a "*" and many. doubleStar is
+// the pattern's own "**" while both are about.
+const (
+	many       = "**"
+	doubleStar = "**|"
+)
 
 // loose spells "**" as a "*" and many.
 func (p Pattern) loose() (list []string) {
@@ -151,18 +155,18 @@ func strict(segments []string) []string {
 		}
 		rest := slices.Delete(slices.Clone(segments), i, i+1)
 		switch {
-		case i > 0 && (segments[i-1] == "*" || segments[i-1] == "**|"):
-			rest[i-1] = "**|"
+		case i > 0 && (segments[i-1] == "*" || segments[i-1] == doubleStar):
+			rest[i-1] = doubleStar
 			return strict(rest)
 		case i < len(rest) && rest[i] == "*":
-			rest[i] = "**|"
+			rest[i] = doubleStar
 			return strict(rest)
 		case i < len(rest) && rest[i] == many: // many beside many is one
 			return strict(rest)
 		}
 		there := slices.Clone(segments)
-		there[i] = "**|"
+		there[i] = doubleStar
 		return append(strict(rest), strict(there)...)
 	}
-	return []string{strings.ReplaceAll(strings.Join(segments, "/"), "**|", "**")}
+	return []string{strings.ReplaceAll(strings.Join(segments, "/"), doubleStar, "**")}
 }

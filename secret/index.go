@@ -73,6 +73,9 @@ func (x *index) addPattern(pattern string, e entry) {
 	b.pieces[p] = append(b.pieces[p], e)
 }
 
+// maxSlug is the longest slug, in bytes, that any rule is about. No forge has such a one; a look-up's time grows with it.
+const maxSlug = 1024
+
 // pieceOf takes the end of the longest literal between the stars, where names of one family differ most.
 func pieceOf(middle string) (p piece, ok bool) {
 	longest := ""

@@ -33,16 +33,15 @@ func TestIndexYieldsWhatMatches(t *testing.T) {
 			x.add(i, []RepoPattern{{Slug: p}})
 		}
 		x.seal()
-		slug := drawSlugText("acme", "Acme", "svc", "abab").Draw(t, "slug")
-		yielded := map[entry]int{}
-		x.each(slug, func(e entry) { yielded[e]++ })
-		for i, p := range patterns {
-			n := yielded[entry{int32(i), 0}]
-			if n > 1 || n == 0 && p.Match(slug) {
-				t.Fatalf("%q yields %q %d times, which matches: %t", slug, p, n, p.Match(slug))
-			}
-			if first := strings.IndexByte(p.text, '*'); n == 1 && p.Match(slug) && first >= 0 {
-				if _, ok := pieceOf(p.text[first : strings.LastIndexByte(p.text, '*')+1]); ok {
+		for _, slug := range rapid.SliceOfN(drawSlugText("acme", "Acme", "svc", "abab"), 20, 40).Draw(t, "slugs") {
+			yielded := map[entry]int{}
+			x.each(slug, func(e entry) { yielded[e]++ })
+			for i, p := range patterns {
+				n, matches := yielded[entry{int32(i), 0}], p.Match(slug)
+				if n > 1 || n == 0 && matches {
+					t.Fatalf("%q yields %q %d times, which matches: %t", slug, p, n, matches)
+				}
+				if matches && hasPiece(p) {
 					met++
 				}
 			}
@@ -50,5 +49,40 @@ func TestIndexYieldsWhatMatches(t *testing.T) {
 	})
 	if met == 0 {
 		t.Error("no pattern with a piece in its middle ever matched")
+	}
+}
+
+func hasPiece(p Pattern) bool {
+	first := strings.IndexByte(p.text, '*')
+	if first < 0 {
+		return false
+	}
+	_, ok := pieceOf(p.text[first : strings.LastIndexByte(p.text, '*')+1])
+	return ok
+}
+
+// A slug of a megabyte is no repository's, and costs no more than a look.
+func TestAnOverlongSlugIsNobodys(t *testing.T) {
+	read, err := ParseRead("v/**")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slug, err := ParseSlugPattern("*/payments-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPolicy(Rules{
+		Vaults:   []Vault{{Alias: "v", Host: "h"}},
+		Bindings: []Binding{{ID: "b", Scope: Scope{Repos: []RepoPattern{{Slug: slug}}, Read: []ReadPattern{read}}}},
+		Denies:   []Deny{{ID: "d", Scope: Scope{Repos: []RepoPattern{{Slug: slug}}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	p.candidates(&Request{Repo: Repo{Slug: "a/payments-" + strings.Repeat("ts-", maxSlug/3)}}, func(entry) { looked++ })
+	long := Request{Path: "v", Name: "x", Pool: DefaultPool, Repo: Repo{UID: "1", Slug: "a/payments-" + strings.Repeat("x", maxSlug)}}
+	if d := p.Decide(long); d.Reason != ReasonRepo || looked != 0 {
+		t.Errorf("denied for %q after %d looks", d.Reason, looked)
 	}
 }

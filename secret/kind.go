@@ -97,6 +97,10 @@ type Error struct {
 	Kind   Kind
 	Reason Reason
 	Detail string // for the log; safe to print
+
+	// Identity says that we could not prove who we are to the source. No older value may serve then: whether we still may
+	// have it is just what nobody said.
+	Identity bool
 }
 
 // Error returns the operator's text.
@@ -108,7 +112,9 @@ func (e *Error) Error() string {
 }
 
 // Fail makes an *Error.
-func Fail(kind Kind, reason Reason, detail string) *Error { return &Error{kind, reason, detail} }
+func Fail(kind Kind, reason Reason, detail string) *Error {
+	return &Error{Kind: kind, Reason: reason, Detail: detail}
+}
 
 // AsError finds the *Error in err. Any other error becomes an Internal one without its text, which nobody vouched for.
 func AsError(err error) *Error {

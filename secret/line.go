@@ -44,7 +44,7 @@ func (l *Line) Names() []string {
 	return slices.DeleteFunc(slices.Clone(l.Asked), func(name string) bool { return name == "" })
 }
 
-// exactly is the pattern of one reference and nothing else, but for a whole secret's keys.
+// exactPattern is the pattern of one reference and nothing else, but for a whole secret's keys.
 func exactPattern(r Ref) ReadPattern {
 	return ReadPattern{r.String(), r.Vault, r.Name, r.Version, r.Key, r.Version != "", r.Key != ""}
 }
@@ -63,17 +63,10 @@ func (p ReadPattern) reworded() ReadPattern {
 
 // line is all that the binding gives, but for the secret.
 func (b *binding) line() Line {
-	l := Line{
-		Binding: b.ID, At: b.At, Repos: sortedRepos(b.Repos), Asked: byReference, Pools: b.Pools, When: b.When,
+	return Line{
+		Binding: b.ID, At: b.At, Repos: sortedRepos(b.Repos), Asked: byReference, Pools: b.poolNames(), When: b.conditions(),
 		Actors: b.actors.list(),
 	}
-	if l.Pools == nil {
-		l.Pools = defaultPools
-	}
-	if l.When == nil {
-		l.When = defaultWhen
-	}
-	return l
 }
 
 // What a binding means that leaves it out; not changed by anybody.
@@ -82,6 +75,22 @@ var (
 	defaultPools = []string{DefaultPool}
 	defaultWhen  = []Condition{pushToDefault}
 )
+
+// poolNames are the pools that the binding is about.
+func (b *binding) poolNames() []string {
+	if b.Pools == nil {
+		return defaultPools
+	}
+	return b.Pools
+}
+
+// conditions are the events that the binding is about.
+func (b *binding) conditions() []Condition {
+	if b.When == nil {
+		return defaultWhen
+	}
+	return b.When
+}
 
 // list returns every login, in order, or nil where no actor is needed.
 func (c *people) list() []string {

@@ -112,7 +112,7 @@ func (l *linter) reachable(b *binding) bool {
 // given tells whether a request was found, or may exist, whatever the default branch is called.
 func (l *linter) given(s *search, b *binding) bool {
 	for n := range s.depth {
-		s.q.DefaultBranch = strings.Repeat(wild+"/", n) + wild
+		s.q.DefaultBranch = strings.Repeat(anything+"/", n) + anything
 		if _, _, ok := s.giver(b); ok || s.tries >= maxTries {
 			return true
 		}
@@ -158,7 +158,7 @@ func (l *linter) parts(s *search, b *binding) {
 // shadowed looks for one other binding that gives everything that this one gives.
 func (l *linter) shadowed(i int) {
 	b := &l.p.bindings[i]
-	slug := strings.ReplaceAll(strings.ReplaceAll(b.Repos[0].Slug.text, "**", wild+"/"+wild), "*", wild)
+	slug := strings.ReplaceAll(strings.ReplaceAll(b.Repos[0].Slug.text, "**", anything+"/"+anything), "*", anything)
 	by := -1
 	l.p.byRepo.each(slug, func(e entry) {
 		j := int(e.rule)
@@ -207,13 +207,6 @@ func (b *binding) covers(other *binding) bool {
 		}
 	}
 	return true
-}
-
-func (b *binding) conditions() []Condition {
-	if b.When == nil {
-		return []Condition{pushToDefault}
-	}
-	return b.When
 }
 
 // coversPeople tells whether whoever is behind other's build may start one for b.

@@ -118,5 +118,5 @@ func (p *ReadPattern) contains(c *column) bool {
 	generic := func(s string) string { return strings.ReplaceAll(s, "*", anything) }
 	r := c.read.template()
 	r.Name, r.Version, r.Key = generic(r.Name), generic(r.Version), generic(r.Key)
-	return p.match(r)
+	return p.Gives(r)
 }

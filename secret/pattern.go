@@ -16,15 +16,34 @@ type Pattern struct {
 	fold     bool // compare without ASCII case; segments are in lower case then
 }
 
-// ParsePattern reads a pattern that compares exactly: for branches, tags, deploy targets and cron names.
+// ParsePattern reads a pattern that compares exactly: for deploy targets and cron names.
 func ParsePattern(s string) (Pattern, error) { return parsePattern(s, false) }
 
 // ParseFoldPattern reads a pattern that compares without ASCII case: for slugs.
 func ParseFoldPattern(s string) (Pattern, error) { return parsePattern(s, true) }
 
-// ParseSlugPattern reads a pattern for repositories, "namespace/name" with subgroups on GitLab. A pattern of one segment
-// other than "**" is refused: it could match no repository.
+// ParseRefPattern reads a pattern that compares exactly, for branches and tags. What Git forbids in their names
+// (git-check-ref-format) is refused: it would never match, and is most often a regular expression that somebody hoped for.
+func ParseRefPattern(s string) (Pattern, error) {
+	if err := noRegexp(s, "^~:", "branch or tag"); err != nil {
+		return Pattern{}, err
+	}
+	return ParsePattern(s)
+}
+
+func noRegexp(s, chars, what string) error {
+	if i := strings.IndexAny(s, chars); i >= 0 {
+		return fmt.Errorf("%q: no %s holds %q; a pattern is no regular expression: there are only * (within one segment) and ** (whole segments)", s, what, s[i])
+	}
+	return nil
+}
+
+// ParseSlugPattern reads a pattern for repositories, "namespace/name" with subgroups on GitLab. A pattern that could match
+// no repository is refused: one of a single segment other than "**", or with characters that no forge takes.
 func ParseSlugPattern(s string) (Pattern, error) {
+	if err := noRegexp(s, "^$()|", "slug"); err != nil {
+		return Pattern{}, err
+	}
 	p, err := ParseFoldPattern(s)
 	if err == nil && len(p.segments) == 1 && p.segments[0] != "**" {
 		return Pattern{}, fmt.Errorf("%q matches no repository: write namespace/name, as in %q", s, s+"/*")

@@ -43,7 +43,7 @@ func anyOf(list []Pattern) string {
 	if list == nil {
 		return "(none stated)"
 	}
-	return joinWith(list, func(p Pattern) string { return printable(p.text) }, " or ")
+	return join(list, func(p Pattern) string { return printable(p.text) })
 }
 
 // Conditions words when the line gives its secret: events, people, pools that are not the default one, and ids of
@@ -127,14 +127,6 @@ func (e *Exception) parts() (parts []string) {
 		add("pool ", e.Pools)
 	}
 	return parts
-}
-
-func words[T any](list []T, text func(T) string) []string {
-	texts := make([]string, len(list))
-	for i := range list {
-		texts[i] = text(list[i])
-	}
-	return texts
 }
 
 // denied words a condition as a deny means it: what is not stated is not said.

@@ -35,7 +35,7 @@ const maxTries = 100_000
 func (p *Policy) Givers(q Question, yield func(Giver) bool) (complete bool) {
 	s := p.newSearch(q)
 	complete = true
-	p.near(s, func(b *binding) bool {
+	p.promising(s, func(b *binding) bool {
 		request, ref, ok := s.giver(b)
 		complete = complete && (ok || s.tries < maxTries)
 		return !ok || yield(Giver{b.ID, b.At, ref, request})
@@ -43,29 +43,29 @@ func (p *Policy) Givers(q Question, yield func(Giver) bool) (complete bool) {
 	return complete
 }
 
-// Closest finds and decides the request that comes nearest to a grant among those that a question without a Giver is about. There is
-// none where no binding of the repository gives the secret to anybody.
+// Closest finds and decides the request that comes nearest to a grant among those that a question without a Giver is about.
+// There is none where no binding of the repository gives the secret to anybody.
 func (p *Policy) Closest(q Question) (r Request, d Decision, ok bool) {
 	s := p.newSearch(q)
-	p.near(s, func(b *binding) bool { s.giver(b); return true })
+	p.promising(s, func(b *binding) bool { s.giver(b); return true })
 	return s.nearest, p.Decide(s.nearest), s.at > atName
 }
 
-// near calls yield for the bindings that are worth a search, until it returns false.
-func (p *Policy) near(s *search, yield func(*binding) bool) {
+// promising calls yield for the bindings that are worth a search, until it returns false.
+func (p *Policy) promising(s *search, yield func(*binding) bool) {
 	if s.q.Repo == "" {
 		for i := range p.bindings {
-			if b := &p.bindings[i]; s.near(b) && !yield(b) {
+			if b := &p.bindings[i]; s.worth(b) && !yield(b) {
 				return
 			}
 		}
 		return
 	}
-	var near []int
-	p.candidates(&Request{Repo: Repo{Slug: s.q.Repo}}, func(e entry) { near = append(near, int(e.rule)) })
-	slices.Sort(near)
-	for _, i := range slices.Compact(near) {
-		if b := &p.bindings[i]; s.near(b) && !yield(b) {
+	var rules []int
+	p.candidates(&Request{Repo: Repo{Slug: s.q.Repo}}, func(e entry) { rules = append(rules, int(e.rule)) })
+	slices.Sort(rules)
+	for _, i := range slices.Compact(rules) {
+		if b := &p.bindings[i]; s.worth(b) && !yield(b) {
 			return
 		}
 	}
@@ -85,9 +85,6 @@ type search struct {
 	denied []string // the denies that met what the binding alone would have allowed
 	alone  bool     // ask the binding alone, without denies and the other bindings
 }
-
-// wild is a letter that stands in no pattern of the rules, as they can't hold it.
-const wild = "?"
 
 func (p *Policy) newSearch(q Question) *search {
 	q.DefaultBranch = cmp.Or(q.DefaultBranch, "main")
@@ -117,8 +114,8 @@ func (p *Policy) newSearch(q Question) *search {
 	return s
 }
 
-// near tells whether the binding is worth a search.
-func (s *search) near(b *binding) bool {
+// worth tells whether the binding is worth a search.
+func (s *search) worth(b *binding) bool {
 	if s.q.Secret == "" {
 		return true
 	}
@@ -133,10 +130,7 @@ func (s *search) near(b *binding) bool {
 // giver finds a request that the binding allows.
 func (s *search) giver(b *binding) (found Request, ref Ref, ok bool) {
 	s.tries, s.denied = 0, nil
-	when := b.When
-	if when == nil {
-		when = []Condition{pushToDefault}
-	}
+	when := b.conditions()
 	if e := s.q.Build.Event; e != "" {
 		all := when
 		when = slices.DeleteFunc(slices.Clone(all), func(c Condition) bool { return string(c.Event) != e })

@@ -79,7 +79,7 @@ func (s *search) generic(p Pattern) (words []string) {
 			if segment == "**" {
 				deep, segment = true, strings.TrimSuffix(strings.Repeat("*/", n), "/")
 			}
-			segments[i] = strings.ReplaceAll(segment, "*", wild)
+			segments[i] = strings.ReplaceAll(segment, "*", anything)
 		}
 		words = append(words, strings.Join(segments, "/"))
 		if !deep {
@@ -87,13 +87,6 @@ func (s *search) generic(p Pattern) (words []string) {
 		}
 	}
 	return words
-}
-
-func (b *binding) poolNames() []string {
-	if b.Pools == nil {
-		return []string{DefaultPool}
-	}
-	return b.Pools
 }
 
 // secrets are the ways to ask the binding for what it gives.
@@ -159,7 +152,7 @@ func (s *search) into(c *Condition) []string {
 func (s *search) origins(r Request) []Request {
 	repos, sources := []string{""}, []string{""}
 	if r.Build.Event == string(PullRequest) {
-		repos, sources = []string{r.Repo.Slug, "fork/" + wild}, []string{"feature", "refs/for/main"}
+		repos, sources = []string{r.Repo.Slug, "fork/" + anything}, []string{"feature", "refs/for/main"}
 	}
 	var all []Request
 	for _, repo := range stated(s.q.Build.SourceRepo, repos...) {

@@ -56,16 +56,18 @@ func givers(policy *secret.Policy, q secret.Question) (ids []string, all []secre
 func TestGiversMissNothing(t *testing.T) {
 	allowed := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		rules, r := drawRules.Draw(rt, "rules"), drawRequest.Draw(rt, "request")
+		rules := drawRules.Draw(rt, "rules")
 		policy := must(secret.NewPolicy(rules))
-		d := policy.Decide(r)
-		if !d.Allowed() || r.Repo.DefaultBranch == "" {
-			return
-		}
-		allowed++
-		q := questionAbout(rt, r)
-		if ids, _ := givers(policy, q); !slices.Contains(ids, d.Grant.Binding) {
-			rt.Fatalf("%s gives, and the question %+v finds %q", d.Grant.Binding, q, ids)
+		for _, r := range rapid.SliceOfN(drawRequest, 20, 40).Draw(rt, "requests") { // few are allowed
+			d := policy.Decide(r)
+			if !d.Allowed() || r.Repo.DefaultBranch == "" {
+				continue
+			}
+			allowed++
+			q := questionAbout(rt, r)
+			if ids, _ := givers(policy, q); !slices.Contains(ids, d.Grant.Binding) {
+				rt.Fatalf("%s gives, and the question %+v finds %q", d.Grant.Binding, q, ids)
+			}
 		}
 	})
 	if allowed == 0 {

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Limits of what a reference may hold.
+// Limits of what a reference may hold. Key Vault's are those of Microsoft's "About keys, secrets, and certificates"
+// (object identifiers).
 const (
 	maxSecretName = 127 // Key Vault's
 	maxVersion    = 64  // Key Vault's versions are 32 characters
@@ -43,18 +44,18 @@ func ParseRef(s string) (Ref, error) {
 	var p parts
 	p.add(s)
 	if p.n < 2 || p.n > len(p.part) {
-		return Ref{}, fmt.Errorf("%q: a secret is named vault/secret[@version][/key]", clip(s))
+		return Ref{}, fmt.Errorf("%q: a secret is named vault/secret[@version][/key]", clip(s, maxQuoted))
 	}
 	ref, wrong := p.ref()
 	switch wrong {
 	case vaultPart:
-		return Ref{}, fmt.Errorf("%q: no vault's alias can be %q", clip(s), clip(p.part[0]))
+		return Ref{}, fmt.Errorf("%q: no vault's alias can be %q", clip(s, maxQuoted), clip(p.part[0], maxQuoted))
 	case namePart:
-		return Ref{}, fmt.Errorf("%q: a Key Vault secret's name has letters, digits and dashes, at most %d", clip(s), maxSecretName)
+		return Ref{}, fmt.Errorf("%q: a Key Vault secret's name has letters, digits and dashes, at most %d", clip(s, maxQuoted), maxSecretName)
 	case versionPart:
-		return Ref{}, fmt.Errorf("%q: a version has letters and digits only", clip(s))
+		return Ref{}, fmt.Errorf("%q: a version has letters and digits only", clip(s, maxQuoted))
 	case keyPart:
-		return Ref{}, fmt.Errorf("%q: a key has letters, digits, dashes, dots and underscores, at most %d", clip(s), maxKey)
+		return Ref{}, fmt.Errorf("%q: a key has letters, digits, dashes, dots and underscores, at most %d", clip(s, maxQuoted), maxKey)
 	}
 	return ref, nil
 }
@@ -148,12 +149,15 @@ func charset(s string, limit int, extra string) bool {
 	return true
 }
 
-// clip shortens what a stranger wrote before it goes into an error's text.
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
+// maxQuoted is how many bytes of what a stranger wrote an error's text quotes.
+const maxQuoted = 64
+
+// clip shortens a text to at most limit bytes, at a character's border.
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }
 
 // ReadPattern says which secrets a binding gives or a deny withholds: vault/secret[@version][/key] with "*" in its
@@ -239,8 +243,8 @@ func (p ReadPattern) Vault() string { return p.vault }
 // Narrow tells whether the pattern states a version or a key.
 func (p ReadPattern) Narrow() bool { return p.pinned || p.keyed }
 
-// match tells whether the pattern gives r.
-func (p *ReadPattern) match(r Ref) bool {
+// Gives tells whether the pattern gives r.
+func (p *ReadPattern) Gives(r Ref) bool {
 	return glob(p.vault, r.Vault, false) && glob(p.name, r.Name, false) &&
 		(r.Version == "" && !p.pinned || p.pinned && glob(p.version, r.Version, false)) &&
 		(!p.keyed || r.Key != "" && glob(p.key, r.Key, false))

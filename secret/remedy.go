@@ -13,41 +13,47 @@ const UnknownUID = "(not given)"
 
 // Remedy is the one change to a binding that would have allowed a request.
 type Remedy struct {
-	Rule string // the binding's id
-	Text string // the change, as it is written in a configuration; empty: no single change would do
+	Rule  string // the binding's id
+	Text  string // the key as it would have to stand in the configuration; empty: no single change would do
+	Taken string // what had to be taken as given besides; empty: nothing
 }
 
 // Remedy finds the nearest binding that one change would make grant the request. It only ever names a change that it has
-// tried. For another repository, a fork's code or a deny it names none: who may be trusted there is not for a tool to
-// suggest.
+// tried, denies included. It names none for another repository or a fork's code, nor one that would give a secret to every
+// repository of a pattern: who may be trusted there is not for a tool to suggest.
 func (d *Decision) Remedy() Remedy {
 	if d.policy == nil || d.Grant != nil || d.DeniedBy != "" || d.Reason == ReasonAmbiguous {
 		return Remedy{}
 	}
-	request := d.request
+	request, taken := d.request, ""
 	if request.Build.Event == string(PullRequest) && request.Build.SourceRepo == "" && request.Repo.UID == UnknownUID {
 		// An offline question that leaves out where the code comes from is about the repository's own.
 		request.Build.SourceRepo = request.Repo.Slug
 		request.Build.Target = cmp.Or(request.Build.Target, request.Repo.DefaultBranch)
+		taken = "for a branch of " + request.Repo.Slug + " itself, into " + request.Build.Target
 	}
-	for _, c := range d.candidates() {
+	candidates := d.candidates()
+	for _, c := range candidates {
+		if c.at == atRead && slices.ContainsFunc(candidates, func(o candidate) bool { return o.at != atRead && o.binding.gives(o.ref) }) {
+			continue // another binding gives the secret and asks for a repository, an id or a pool with it
+		}
 		changed := *c.binding.Binding
 		text := changed.allow(&request, c)
 		if text == "" {
 			continue
 		}
-		tried := binding{&changed, compilePeople(changed.Actors, nil)}
-		if c.at != atActor {
-			tried.actors = c.binding.actors
+		tried := binding{&changed, c.binding.actors}
+		if c.at == atActor {
+			tried.actors = compilePeople(changed.Actors, nil)
 		}
-		if tried.station(&request, c.repo, c.ref) == granted {
-			return Remedy{c.binding.ID, text}
+		if tried.station(&request, c.repo, c.ref) == granted && d.policy.denied(&request, c.ref) == "" {
+			return Remedy{c.binding.ID, text, taken}
 		}
 	}
 	return Remedy{}
 }
 
-// allow changes the binding at the station where it stopped, and says how.
+// allow changes the binding at the station where it stopped, and writes the key that changed.
 func (b *Binding) allow(r *Request, c candidate) string {
 	switch c.at {
 	case atPool:
@@ -58,36 +64,34 @@ func (b *Binding) allow(r *Request, c candidate) string {
 		return "pools: " + list(b.Pools)
 	case atRead:
 		p, err := ParseRead(c.ref.String())
-		if err != nil {
+		if err != nil || !b.Repos[c.repo].Slug.Literal() {
 			return ""
 		}
 		b.Read = append(slices.Clone(b.Read), p)
-		return "read: " + list([]string{c.ref.String()})
-	case atEvent:
-		if b.When == nil {
+		return "read: " + list(words(b.Read, ReadPattern.String))
+	case atEvent, atRef, atDeployTo, atCron:
+		b.When = slices.Clone(b.When)
+		if len(b.When) == 0 {
 			b.When = []Condition{pushToDefault}
 		}
-		added, text := conditionFor(r)
-		b.When = append(slices.Clone(b.When), added)
-		return text
+		if c.at == atEvent {
+			b.When = append(b.When, conditionFor(r))
+		} else {
+			b.widen(r, c.at)
+		}
+		return "when: {" + strings.Join(words(b.When, Condition.source), ", ") + "}"
 	case atActor:
 		if r.Build.Actor() == "" {
 			return ""
 		}
 		b.Actors = Actors{Names: append(slices.Clone(b.Actors.Names), r.Build.Actor())}
 		return "actors: " + list(b.Actors.Names)
-	case atRef, atDeployTo, atCron:
-		return b.widen(r, c.at)
 	}
 	return ""
 }
 
 // widen adds the request's branch, tag, target or job to the conditions of its event.
-func (b *Binding) widen(r *Request, at station) (text string) {
-	b.When = slices.Clone(b.When)
-	if len(b.When) == 0 {
-		b.When = []Condition{pushToDefault}
-	}
+func (b *Binding) widen(r *Request, at station) {
 	for i := range b.When {
 		c := &b.When[i]
 		if string(c.Event) != r.Build.Event {
@@ -95,76 +99,84 @@ func (b *Binding) widen(r *Request, at station) (text string) {
 		}
 		switch branch, isBranch := strings.CutPrefix(r.Build.Ref, "refs/heads/"); {
 		case at == atDeployTo:
-			text = c.Event.clause(exactly(&c.DeployTo, "deploy_to", r.Build.DeployTo))
+			exactly(&c.DeployTo, r.Build.DeployTo)
 		case at == atCron:
-			text = c.Event.clause(exactly(&c.Cron, "cron", r.Build.Cron))
+			exactly(&c.Cron, r.Build.Cron)
 		case c.Event == PullRequest:
 			stateDefault(&c.Into, r)
-			text = c.Event.clause(exactly(&c.Into, "into", r.Build.Target))
+			exactly(&c.Into, r.Build.Target)
 		case isBranch && c.Event != Tag:
 			if c.Tags == nil {
 				stateDefault(&c.Branches, r)
 			}
-			text = c.Event.clause(exactly(&c.Branches, "branches", branch))
+			exactly(&c.Branches, branch)
 		case c.Event == Tag || c.Event == Promote || c.Event == Rollback:
-			text = c.Event.clause(exactly(&c.Tags, "tags", strings.TrimPrefix(r.Build.Ref, "refs/tags/")))
+			if c.Event != Tag && c.Tags == nil {
+				stateDefault(&c.Branches, r)
+			}
+			exactly(&c.Tags, strings.TrimPrefix(r.Build.Ref, "refs/tags/"))
 		}
 	}
-	return text
 }
 
 // stateDefault states the default branch where it was implied: a list that is stated says all that is meant.
 func stateDefault(patterns *[]Pattern, r *Request) {
 	if *patterns == nil && r.Repo.DefaultBranch != "" {
-		exactly(patterns, "", r.Repo.DefaultBranch)
+		exactly(patterns, r.Repo.DefaultBranch)
 	}
 }
 
 // conditionFor is the narrowest condition that the request satisfies.
-func conditionFor(r *Request) (Condition, string) {
+func conditionFor(r *Request) Condition {
 	c := Condition{Event: BuildEvent(r.Build.Event)}
-	var parts []string
 	switch c.Event {
 	case PullRequest:
 		c.From = FromSameRepo
-		parts = append(parts, "from: same-repo")
 		if r.Build.Target != r.Repo.DefaultBranch {
-			parts = append(parts, exactly(&c.Into, "into", r.Build.Target))
+			exactly(&c.Into, r.Build.Target)
 		}
+		return c
 	case Promote, Rollback:
-		parts = append(parts, exactly(&c.DeployTo, "deploy_to", r.Build.DeployTo))
+		exactly(&c.DeployTo, r.Build.DeployTo)
 	case Cron:
-		parts = append(parts, exactly(&c.Cron, "cron", r.Build.Cron))
+		exactly(&c.Cron, r.Build.Cron)
 	}
-	if tag, ok := strings.CutPrefix(r.Build.Ref, "refs/tags/"); ok && c.Event != PullRequest {
-		parts = append(parts, exactly(&c.Tags, "tags", tag))
+	if tag, ok := strings.CutPrefix(r.Build.Ref, "refs/tags/"); ok {
+		exactly(&c.Tags, tag)
 	} else if branch, ok := strings.CutPrefix(r.Build.Ref, "refs/heads/"); ok && branch != r.Repo.DefaultBranch {
-		parts = append(parts, exactly(&c.Branches, "branches", branch))
+		exactly(&c.Branches, branch)
 	}
-	return c, c.Event.clause(strings.Join(parts, ", "))
+	return c
 }
 
-func (e BuildEvent) clause(conditions string) string {
-	return "when: {" + string(e) + ": {" + conditions + "}}"
+// source writes the condition as it stands in a configuration.
+func (c Condition) source() string {
+	var parts []string
+	for _, part := range []struct {
+		name     string
+		patterns []Pattern
+	}{{"deploy_to", c.DeployTo}, {"cron", c.Cron}, {"branches", c.Branches}, {"tags", c.Tags}, {"into", c.Into}} {
+		if part.patterns != nil {
+			parts = append(parts, part.name+": "+list(words(part.patterns, Pattern.String)))
+		}
+	}
+	if c.From != "" {
+		parts = append([]string{"from: " + string(c.From)}, parts...)
+	}
+	return string(c.Event) + ": {" + strings.Join(parts, ", ") + "}"
 }
 
-// exactly adds a pattern that matches s and nothing else, and writes the list. Where no pattern can say s, the attempt
-// fails when it is tried.
-func exactly(patterns *[]Pattern, name, s string) string {
+// exactly adds a pattern that matches s and nothing else. Where no pattern can say s, the attempt fails when it is tried.
+func exactly(patterns *[]Pattern, s string) {
 	if p, err := ParsePattern(s); err == nil && p.literal {
 		*patterns = append(slices.Clone(*patterns), p)
 	}
-	texts := make([]string, 0, len(*patterns))
-	for _, p := range *patterns {
-		texts = append(texts, p.text)
-	}
-	return name + ": " + list(texts)
 }
 
 // list writes YAML's flow form, quoting what a reader might take for something else.
-func list(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
+func list(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, w := range texts {
 		quoted[i] = w
 		if !plain(w) {
 			quoted[i] = strconv.Quote(w)

@@ -26,7 +26,7 @@ func TestRemedy(t *testing.T) {
 		sentence string
 		want     string
 	}{
-		"another event":     {nil, "acme/app tag v1", `when: {tag: {tags: [v1]}}`},
+		"another event":     {nil, "acme/app tag v1", `when: {push: {}, tag: {tags: [v1]}}`},
 		"another branch":    {nil, "acme/app push dev", `when: {push: {branches: [main, dev]}}`},
 		"a branch like 1.1": {nil, "acme/app push 1.1", `when: {push: {branches: [main, "1.1"]}}`},
 		"another pool":      {nil, "acme/app push main pool=prod", `pools: [default, prod]`},

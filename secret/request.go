@@ -85,8 +85,12 @@ func (b *Build) sameRepoPull(slug string) bool {
 	return equalFold(b.SourceRepo, slug) && !strings.HasPrefix(b.Source, "refs/")
 }
 
-// validSlug tells whether s names one repository: two or more non-empty segments, none of them a path trick.
+// validSlug tells whether s names one repository: two or more non-empty segments, none of them a path trick, and not longer
+// than any forge has it.
 func validSlug(s string) bool {
+	if len(s) > maxSlug {
+		return false
+	}
 	segments := 0
 	for segment := range strings.SplitSeq(s, "/") {
 		if segment == "" || segment == "." || segment == ".." || strings.ContainsFunc(segment, unprintable) {

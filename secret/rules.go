@@ -5,7 +5,7 @@ import "time"
 // DefaultPool is the pool that a binding means when it names none.
 const DefaultPool = "default"
 
-// Event is one of Drone's build events.
+// BuildEvent is one of Drone's build events, by the name that build.event has.
 type BuildEvent string
 
 // The events that policy knows. One that Drone adds some day matches nothing.

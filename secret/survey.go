@@ -61,7 +61,7 @@ func deepest(p *Policy) (n int) {
 // with it. The error says why slug names no repository.
 func (s *Survey) Access(slug, uid string) ([]Line, error) {
 	if !validSlug(slug) {
-		return nil, fmt.Errorf("%q is no repository's slug: write namespace/name", clip(slug))
+		return nil, fmt.Errorf("%q is no repository's slug: write namespace/name", clip(slug, maxQuoted))
 	}
 	literal := Pattern{text: slug, segments: strings.Split(fold(slug), "/"), literal: true, fold: true}
 	denies := s.denies(func(r *region) bool { return commonRepos([]RepoPattern{{literal, uid}}, r.Repos) != nil })
@@ -148,7 +148,7 @@ func (s *Survey) readers(source source, ref Ref, denies []*region) []Line {
 func (s *Survey) target(rule int32, name string, l Line, denies []*region) []Line {
 	b := &s.policy.bindings[rule]
 	lines := s.live(rule, l.by(name), denies)
-	if target := b.Names[name]; slices.ContainsFunc(b.Read, func(p ReadPattern) bool { return p.match(target) }) {
+	if target := b.Names[name]; slices.ContainsFunc(b.Read, func(p ReadPattern) bool { return p.Gives(target) }) {
 		return lines
 	}
 	return append(lines, s.live(rule, l, denies)...)

@@ -95,6 +95,3 @@ func (p ReadPattern) versionWithin(other ReadPattern) bool {
 	}
 	return other.pinned && glob(other.version, p.version, false)
 }
-
-// Gives tells whether the pattern gives the secret.
-func (p ReadPattern) Gives(r Ref) bool { return p.match(r) }

@@ -53,7 +53,11 @@ func (s *server) configured(t *testing.T, n int) event {
 		}
 		return len(found) >= n
 	})
-	return found[n-1]
+	e := found[n-1]
+	if e.Outcome == "accepted" { // it is on record first, and in force then
+		eventually(t, "the configuration in force", func() bool { return s.status().Config.SHA256 == e.Config })
+	}
+	return e
 }
 
 func TestAChangedBindingCountsWithinSeconds(t *testing.T) {

@@ -60,6 +60,7 @@ type page struct {
 		State, Error, Code, File string
 	}
 	Record      struct{ Problem string }
+	Config      struct{ SHA256 string }
 	Certificate struct{ Subject, Error string }
 	text        string
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/drone-entra/drone-entra/internal/audit"
 	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/internal/drone"
 	"github.com/drone-entra/drone-entra/internal/entra"
 	"github.com/drone-entra/drone-entra/internal/server"
 	"github.com/drone-entra/drone-entra/provider/keyvault"
@@ -55,6 +56,7 @@ type App struct {
 	started time.Time
 	opened  bool // the start is on record
 	reload  reloading
+	memory  *drone.Memory
 }
 
 // New builds everything and binds the addresses, so that Run only has to serve. The error says what to change.
@@ -69,7 +71,9 @@ func New(c *config.Config, env Env) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	env.Now = cmpFunc(env.Now, time.Now)
+	if env.Now == nil {
+		env.Now = time.Now
+	}
 	if env.Transport == nil {
 		env.Transport = entra.NewTransport()
 	}
@@ -81,14 +85,15 @@ func New(c *config.Config, env Env) (*App, error) {
 		return nil, err
 	}
 	a.events, a.probes = newLogged(a.record, a.log), newProbes(a.log)
-	a.reload.seen = a.fingerprint(c)
-	g, err := newGeneration(c, keys, nil, a.events, env, a.log)
+	a.memory = drone.NewMemory(env.Now)
+	a.reload.seen = print{c.SHA256, keysPrint(keys, nil)}
+	g, err := newGeneration(c, keys, nil, a.memory, a.events, env, a.log)
 	if err == nil {
 		a.current.Store(g)
 		err = a.open(c)
 	}
 	if err != nil {
-		return nil, errors.Join(err, a.Close())
+		return nil, errors.Join(err, a.close())
 	}
 	return a, nil
 }
@@ -150,11 +155,11 @@ func (a *App) Run(ctx context.Context) error {
 	err := a.server.Run(ctx)
 	stop()
 	beside.Wait()
-	return errors.Join(err, a.Close())
+	return errors.Join(err, a.close())
 }
 
-// Close ends what New began, for an App that is not run, or only half built; Run ends with it.
-func (a *App) Close() error {
+// close ends what New began, as far as it came; Run ends with it.
+func (a *App) close() error {
 	var errs []error
 	if a.server != nil {
 		errs = append(errs, a.server.Close())
@@ -195,11 +200,4 @@ func instance() string {
 		return "unknown"
 	}
 	return name
-}
-
-func cmpFunc(f, otherwise func() time.Time) func() time.Time {
-	if f == nil {
-		return otherwise
-	}
-	return f
 }

@@ -21,10 +21,10 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// Sample is the configuration that Dev runs when it is given none.
+// sample is the configuration that Dev runs when it is given none.
 //
 //go:embed sample.yaml
-var Sample []byte
+var sample []byte
 
 // What stands for the identities of a configuration in the emulated Entra, where it leaves them to the environment.
 const (
@@ -68,7 +68,7 @@ func NewDev(o DevOptions) (d *Dev, err error) {
 	d = &Dev{Own: len(o.Config) > 0, gate: &gate{out: o.Log}, getenv: o.Getenv, keys: map[string]string{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.clean())
+			err = errors.Join(err, d.Close())
 		}
 	}()
 	if d.Dir, err = os.MkdirTemp("", "drone-entra-dev-"); err != nil {
@@ -100,11 +100,11 @@ var ErrConfig = errors.New("the configuration has errors")
 // load reads the sample, or a configuration of one's own, and returns its paths.
 func (d *Dev) load(paths []string) ([]string, error) {
 	if !d.Own {
-		sample := filepath.Join(d.Dir, "drone-entra.yaml")
-		if err := os.WriteFile(sample, Sample, 0o600); err != nil {
+		file := filepath.Join(d.Dir, "drone-entra.yaml")
+		if err := os.WriteFile(file, sample, 0o600); err != nil {
 			return nil, err
 		}
-		paths = []string{sample}
+		paths = []string{file}
 	}
 	d.Config = paths[0]
 	if d.config, d.Problems = config.Load(paths); d.config == nil {
@@ -202,6 +202,19 @@ func (d *Dev) keyOf(pool config.Pool) string {
 	return hex.EncodeToString(b[:])
 }
 
+// Keys are the shared keys by pool.
+func (d *Dev) Keys() map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.keys)
+}
+
+// Record is the record's file.
+func (d *Dev) Record() string { return d.config.Record.File }
+
+// Rules counts what the configuration says, for people.
+func (d *Dev) Rules() string { return d.config.Summary() }
+
 // Key is the shared key of the pool "default", or of the first by name if there is none.
 func (d *Dev) Key() string {
 	d.mu.Lock()
@@ -239,9 +252,7 @@ func (d *Dev) Vaults() []string {
 func (d *Dev) OpenLog() { d.gate.open.Store(true) }
 
 // Close ends everything and removes Dir. It is for a Dev whose Run has ended, or that is not run.
-func (d *Dev) Close() error { return d.clean() }
-
-func (d *Dev) clean() error {
+func (d *Dev) Close() error {
 	if d.emulator != nil {
 		d.emulator.Close()
 	}

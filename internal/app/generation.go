@@ -48,13 +48,13 @@ type door struct {
 func reserve(budget time.Duration) time.Duration { return min(1500*time.Millisecond, budget/4) }
 
 // newGeneration wires the rooms. It opens no connection. before is the generation that it follows, if any.
-func newGeneration(c *config.Config, keys []drone.Key, before *generation, record secret.Recorder, env Env, log zerolog.Logger) (*generation, error) {
+func newGeneration(c *config.Config, keys []drone.Key, before *generation, memory *drone.Memory, record secret.Recorder, env Env, log zerolog.Logger) (*generation, error) {
 	policy, err := secret.NewPolicy(c.Rules)
 	if err != nil {
 		return nil, err
 	}
 	guard, err := drone.NewGuard(drone.Options{
-		Keys: keys, Skew: c.Limits.Skew, MaxBody: c.Limits.Body, Repeats: c.Limits.Repeats, Now: env.Now,
+		Keys: keys, Skew: c.Limits.Skew, MaxBody: c.Limits.Body, Repeats: c.Limits.Repeats, Now: env.Now, Memory: memory,
 	})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/drone-entra/drone-entra/internal/config"
 	"github.com/drone-entra/drone-entra/internal/drone"
@@ -76,22 +77,6 @@ func withPool(pools map[string]config.Pool, pool config.Pool) map[string]config.
 	return all
 }
 
-// keyFiles lists the files that hold keys.
-func keyFiles(c *config.Config, getenv func(string) string) (files []string) {
-	for _, pool := range c.Pools {
-		for _, k := range pool.Keys {
-			if k.File != "" {
-				files = append(files, k.File)
-			}
-		}
-	}
-	if file := getenv("DRONE_SECRET_FILE"); file != "" {
-		files = append(files, file)
-	}
-	slices.Sort(files)
-	return files
-}
-
 // strayKey returns the name of a set variable that no key refers to.
 func strayKey(pools map[string]config.Pool, getenv func(string) string) string {
 	for _, name := range []string{"DRONE_SECRET", "DRONE_SECRET_FILE"} {
@@ -113,8 +98,12 @@ func strayKey(pools map[string]config.Pool, getenv func(string) string) string {
 func readKey(k config.Key, getenv func(string) string) (value []byte, trimmed bool, err error) {
 	if k.Env != "" {
 		value = []byte(getenv(k.Env))
+		name := k.Env
+		if len(name) >= 32 { // as long as a key
+			name = "that env names" // and perhaps the key itself, in the wrong place
+		}
 		if len(value) == 0 {
-			return nil, false, fmt.Errorf("the environment variable %s is not set or empty: set it to the runners' shared key", k.Env)
+			return nil, false, fmt.Errorf("the environment variable %s is not set or empty: set it to the runners' shared key", name)
 		}
 	} else if value, err = readSmall(k.File, maxKeyFile); err != nil {
 		return nil, false, err
@@ -125,7 +114,7 @@ func readKey(k config.Key, getenv func(string) string) (value []byte, trimmed bo
 
 // readSmall reads a regular file of at most limit bytes.
 func readSmall(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not wait for its writer
 	if err != nil {
 		return nil, fmt.Errorf("%w: mount the file, or correct the path", err)
 	}

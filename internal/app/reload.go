@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/internal/drone"
 	"github.com/drone-entra/drone-entra/secret"
 )
 
@@ -19,7 +20,7 @@ const pollEvery = 5 * time.Second
 // reloading is the state of following the files.
 type reloading struct {
 	mu      sync.Mutex
-	seen    [sha256.Size]byte // the fingerprint that was last acted upon
+	seen    print // what was last acted upon
 	refused *refusedState
 	retired []func() // what is still to be closed of generations before, once their requests have ended
 }
@@ -53,67 +54,82 @@ func (a *App) watch(ctx context.Context) {
 	}
 }
 
-// fingerprint stands for the content of the configuration's files and of the keys' files.
-func (a *App) fingerprint(c *config.Config) [sha256.Size]byte {
+// print stands for everything that a generation is made of, as it was read.
+type print struct{ config, keys string }
+
+// print is that of the files as they are, with the keys that the configuration in force lists.
+func (a *App) print(c *config.Config) print {
+	keys, _, err := loadKeys(c.Pools, a.env.Getenv)
+	return print{config.Fingerprint(a.env.Paths), keysPrint(keys, err)}
+}
+
+func keysPrint(keys []drone.Key, err error) string {
 	h := sha256.New()
-	files := config.Fingerprint(a.env.Paths)
-	h.Write(files[:])
-	for _, file := range keyFiles(c, a.env.Getenv) {
-		content, err := readSmall(file, maxKeyFile)
-		fmt.Fprintf(h, "%q %d %v\n", file, len(content), err)
-		h.Write(content)
+	for _, k := range keys {
+		fmt.Fprintf(h, "%q %q %q\n", k.Pool, k.ID, k.Secret)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	fmt.Fprint(h, err)
+	return string(h.Sum(nil))
 }
 
 // follow puts a changed configuration in force, whole, or keeps the old one and says why. asked does so also when nothing
 // seems to have changed.
+//
+// What was acted upon is what was read, never a second look at the files: an edit in between would count as seen. A
+// configuration that is bad is not tried again before it changes; a failure of ours is, at the next look.
 func (a *App) follow(asked bool) {
 	now := a.current.Load()
-	before := a.fingerprint(now.config)
+	before := a.print(now.config)
 	if before == a.reload.seen && !asked {
 		return
 	}
-	next, err := a.build(now)
-	if a.fingerprint(now.config) != before {
-		// The files changed while they were read. Several belong together, so the next look takes them whole.
-		if next != nil {
-			next.close(now)
+	next, read, err := a.build(now)
+	if err != nil {
+		if read == (print{}) {
+			a.reload.seen = before
 		}
+		a.refuse(now, err)
 		return
 	}
-	if err == nil {
-		if err = a.adopt(now, next); err != nil {
-			next.close(now)
-		}
+	if config.Fingerprint(a.env.Paths) != read.config {
+		next.close(now) // the files changed while they were read; several belong together, so the next look takes them whole
+		return
 	}
-	if err != nil {
-		a.reload.seen = before
+	if err := a.adopt(now, next); err != nil {
+		next.close(now)
 		a.refuse(now, err)
+		return
 	}
+	a.reload.seen = read
 }
 
-// build makes the next generation from the files as they are now.
-func (a *App) build(now *generation) (*generation, error) {
+// build makes the next generation from the files as they are now, and says what it read: with an error only if the files
+// are good and what they refer to is not there yet, which may change without them.
+func (a *App) build(now *generation) (*generation, print, error) {
 	c, problems := config.Load(a.env.Paths)
 	if c == nil {
-		return nil, refusal(problems)
+		return nil, print{}, refusal(problems)
 	}
 	if a.env.Adapt != nil {
 		a.env.Adapt(c)
 	}
 	keys, warnings, err := loadKeys(c.Pools, a.env.Getenv)
+	read := print{c.SHA256, keysPrint(keys, err)}
 	if err != nil {
-		return nil, err
+		return nil, read, err
 	}
 	for _, w := range append(warnings, needRestart(now.config, c)...) {
 		a.log.Warn().Msg(w)
 	}
 	c.Listen, c.Record, c.Log = now.config.Listen, now.config.Record, now.config.Log
-	return newGeneration(c, keys, now, a.events, a.env, a.log)
+	g, err := newGeneration(c, keys, now, a.memory, a.events, a.env, a.log)
+	if err != nil {
+		return nil, print{}, err
+	}
+	return g, read, nil
 }
 
-// refusal is the first problem and how many more there are: the rest is what ` + "`drone-entra check`" + ` is for.
+// refusal is the first problem and how many more there are: the rest is what `drone-entra check` is for.
 func refusal(problems config.Problems) error {
 	for _, p := range problems {
 		if more := problems.Errors() - 1; !p.Warning && more > 0 {
@@ -161,7 +177,6 @@ func (a *App) adopt(old, next *generation) error {
 	}
 	a.current.Store(next)
 	a.server.Swap(next.handler)
-	a.reload.seen = a.fingerprint(c)
 	a.reload.set(nil)
 	a.reload.retire(old.config.Limits.Budget+retireAfter, func() { old.close(next) })
 	a.log.Info().Int("generation", next.number).Str("config", c.SHA256).Str("rules", c.Summary()).Msg("the configuration in force")
@@ -169,6 +184,9 @@ func (a *App) adopt(old, next *generation) error {
 }
 
 func (a *App) refuse(now *generation, err error) {
+	if old := a.reload.problem(); old != nil && old.Problem == err.Error() {
+		return // tried again, and told already
+	}
 	a.reload.set(&refusedState{At: a.env.Now().UTC(), Problem: err.Error()})
 	a.log.Error().Err(err).Int("generation", now.number).Msg("the new configuration is refused; the old one stays in force")
 	_ = a.events.Record(context.Background(), secret.Event{ // logged by itself if it fails

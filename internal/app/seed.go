@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/drone-entra/drone-entra/internal/config"
 	"github.com/drone-entra/drone-entra/internal/emulator"
@@ -41,7 +42,7 @@ func (d *Dev) fill(c *config.Config) {
 	for at, keys := range keys {
 		vault := d.vault(c, at[0])
 		if !slices.Contains(vault.Names(), at[1]) {
-			vault.Set(at[1], madeUp(at[1], keys))
+			vault.Set(at[1], madeUp(at[1], keys), emulator.Expires(time.Now().Add(madeUpLife))) // a vault may demand an expiry
 		}
 	}
 }
@@ -51,6 +52,9 @@ func (d *Dev) vault(c *config.Config, alias string) *emulator.Vault {
 	v := c.Vaults[alias]
 	return d.emulator.Vault(v.Host, tenantOf(c.Identities[v.Identity]))
 }
+
+// madeUpLife is how long a made-up secret is valid.
+const madeUpLife = 30 * 24 * time.Hour
 
 func madeUp(name string, keys map[string]bool) string {
 	if len(keys) == 0 {

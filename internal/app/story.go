@@ -1,14 +1,12 @@
 package app
 
 import (
-	"bufio"
 	"context"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"strings"
 	"time"
 
@@ -102,7 +100,7 @@ func (d *Dev) play(ctx context.Context, client plugin.Plugin, policy *secret.Pol
 		step.Allowed, step.Note = true, "version "+short(event.Version)
 		return step, nil
 	}
-	step.Note = event.Reason + because(policy, request)
+	step.Note = string(event.Reason) + because(policy, request)
 	return step, nil
 }
 
@@ -166,31 +164,17 @@ func short(version string) string {
 	return version
 }
 
-// line is what the story reads of the record.
-type line struct {
-	Reason  string
-	Version string
-	Build   struct{ Number int64 }
-}
-
 // recorded reads the build's last line in the record: where everybody else learns why a secret did not come.
-func (d *Dev) recorded(build int64) (last line, err error) {
-	f, err := os.Open(d.config.Record.File)
-	if err != nil {
-		return line{}, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		var l line
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			return line{}, err
+func (d *Dev) recorded(build int64) (last audit.Entry, err error) {
+	for e, err := range audit.Entries(d.config.Record.File) {
+		if err != nil {
+			return audit.Entry{}, err
 		}
-		if l.Build.Number == build {
-			last = l
+		if e.Build.Number == build {
+			last = e
 		}
 	}
-	return last, lines.Err()
+	return last, nil
 }
 
 // VerifyRecord checks the chain of the story's own record.

@@ -9,8 +9,8 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// How long the strings of a line may be, in bytes before escaping. What the pipeline asked for has the bound that DESIGN
-// gives it. Everything else that a stranger chose has one too: a request of 1 MiB may be all branch name, and it must
+// How long the strings of a line may be, in bytes before escaping. What the pipeline asked for needs no more than a
+// reference can have. Everything else that a stranger chose has a bound too: a request of 1 MiB may be all branch name, and it must
 // not cost 1 MiB of disk a second time for every retry. No forge takes a ref, slug or login of even half of maxText, so
 // a real one is never cut; an object in which something was cut says "cut": true, and such an event is not replayed.
 const (

@@ -17,7 +17,7 @@ import (
 const (
 	maxWait    = time.Second            // what a caller waits for the disk at most
 	maxPending = 8 << 20                // bytes encoded and not yet written; beyond it callers fail at once
-	lazySync   = 500 * time.Millisecond // when what nobody waits for is synced; half of what DESIGN allows
+	lazySync   = 500 * time.Millisecond // when what nobody waits for is synced; half of what the package promises
 	healEvery  = time.Second
 	headEvery  = time.Minute
 
@@ -139,7 +139,7 @@ func (r *Record) resume(h head, fresh bool) {
 	r.end, r.durable, r.planned = h, h, r.journal.size.Load()
 	if fresh {
 		r.rotateLine()
-		r.signal(r.wake)
+		signal(r.wake)
 	}
 }
 
@@ -182,7 +182,7 @@ func (r *Record) enqueue(e *secret.Event, w *waiter, release bool) error {
 	default:
 		r.next.synced = append(r.next.synced, w)
 	}
-	r.signal(r.wake)
+	signal(r.wake)
 	return nil
 }
 

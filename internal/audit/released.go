@@ -7,7 +7,7 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// releaseKey stands for what makes a release a repeat of another (DESIGN: "The record"): pool, repository, build, secret
+// releaseKey stands for what makes a release a repeat of another: pool, repository, build, secret
 // and version. It is half a SHA-256: what a collision could gain is a line synced a second later.
 type releaseKey [16]byte
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -15,6 +16,8 @@ const (
 	countEvery     = 10 * time.Second // one line for each pair at most
 	maxFirsts      = 32               // lines at once for new pairs, in one countEvery
 	maxCounts      = 32               // lines with counts, in one countEvery: the largest; the rest are added up
+	maxBudget      = 512              // lines in a burst
+	refill         = 2                // and each countEvery after it: some six megabytes a day, however long it lasts
 	maxRemote      = 64
 	othersRemote   = "others"
 	firstLineAlone = 0 // the count of a pair that has its line and sent nothing since
@@ -29,14 +32,25 @@ type stranger struct {
 type strangers struct {
 	counts map[stranger]uint64
 	firsts int
+	budget int // lines that may still be written
 }
 
-func newStrangers() strangers { return strangers{counts: map[stranger]uint64{}} }
+func newStrangers() strangers { return strangers{counts: map[stranger]uint64{}, budget: maxBudget} }
+
+// network is what an address stands for: in IPv6 everybody has a whole /64 of them.
+func network(remote string) string {
+	address, err := netip.ParseAddr(remote)
+	if err != nil || address.Unmap().Is4() {
+		remote, _ = cutAt(remote, maxRemote)
+		return remote
+	}
+	prefix, _ := address.Prefix(64) // 64 bits are in range
+	return prefix.String()
+}
 
 // stranger puts an unproven request on record: in a line if it is the first of its kind, else in the next count.
 func (r *Record) stranger(e *secret.Event) {
-	remote, _ := cutAt(e.Caller.Remote, maxRemote)
-	s := stranger{e.Reason, remote}
+	s := stranger{e.Reason, network(e.Caller.Remote)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := &r.strangers
@@ -44,13 +58,14 @@ func (r *Record) stranger(e *secret.Event) {
 	switch {
 	case !known && len(t.counts) >= maxStrangers:
 		t.counts[stranger{e.Reason, othersRemote}]++
-	case known || t.firsts >= maxFirsts || r.unable() != nil:
+	case known || t.firsts >= maxFirsts || t.budget <= 0 || r.unable() != nil:
 		t.counts[s]++
 	default:
 		t.counts[s] = firstLineAlone
 		t.firsts++
+		t.budget--
 		r.line(e, 0)
-		r.signal(r.wake)
+		signal(r.wake)
 	}
 }
 
@@ -63,12 +78,12 @@ func (r *Record) countStrangers() {
 		return
 	}
 	t := &r.strangers
-	t.firsts = 0
+	t.firsts, t.budget = 0, min(maxBudget, t.budget+refill)
 	heard := t.heard()
 	for i, s := range heard {
 		switch {
 		case s.remote == othersRemote:
-		case i < maxCounts:
+		case i < maxCounts && t.budget > refill: // the rest is for the others
 			r.countLine(s)
 		default:
 			t.counts[stranger{s.reason, othersRemote}] += t.counts[s]
@@ -76,11 +91,11 @@ func (r *Record) countStrangers() {
 		}
 	}
 	for s, n := range t.counts {
-		if s.remote == othersRemote && n > 0 {
+		if s.remote == othersRemote && n > 0 && t.budget > 0 {
 			r.countLine(s)
 		}
 	}
-	r.signal(r.wake)
+	signal(r.wake)
 }
 
 // heard drops the pairs that were silent and returns the rest, loudest first.
@@ -102,5 +117,6 @@ func (t *strangers) heard() []stranger {
 func (r *Record) countLine(s stranger) {
 	e := secret.Event{Kind: secret.EventUnproven, Outcome: secret.Refused, Reason: s.reason, Caller: secret.Caller{Remote: s.remote}}
 	r.line(&e, r.strangers.counts[s])
+	r.strangers.budget--
 	r.strangers.counts[s] = firstLineAlone
 }

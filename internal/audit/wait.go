@@ -50,7 +50,8 @@ func answer(waiters []*waiter, err error) []*waiter {
 	return waiters[:0]
 }
 
-func (*Record) signal(c chan struct{}) {
+// signal wakes whoever reads c, once for all signals that came meanwhile.
+func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default: // one is under way already

@@ -75,7 +75,7 @@ func (r *Record) handOver(b *batch) {
 	d.synced = append(d.synced, b.synced...)
 	d.keys = append(d.keys, b.keys...)
 	if len(d.synced) > 0 {
-		r.signal(r.wakeSync)
+		signal(r.wakeSync)
 	} else if !r.lazyArmed {
 		r.lazyArmed = true
 		r.lazy.Reset(lazySync)

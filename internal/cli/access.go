@@ -12,7 +12,7 @@ import (
 type accessCommand struct {
 	Repo   string   `arg:"" optional:"" help:"Slug of a repository, as acme/app. Left out: the table of all repositories and all secrets that the bindings name."`
 	UID    string   `name:"uid" help:"The forge's id of the repository; without it, bindings that pin one are listed with it." placeholder:"ID"`
-	Config []string `help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
+	Config []string `sep:"none" help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
 	JSON   bool     `name:"json" help:"For programs." xor:"form"`
 	CSV    bool     `name:"csv" help:"For a spreadsheet." xor:"form"`
 	HTML   bool     `name:"html" help:"The table of everything as one page for a browser, with the conditions; needs no other file." xor:"form"`
@@ -23,6 +23,8 @@ func (c accessCommand) Run(out *printer) error {
 	switch {
 	case c.Repo == "" && c.UID != "":
 		return usageError("--uid is about one repository: name it")
+	case strings.Contains(c.Repo, "*"):
+		return usageError(printable(c.Repo) + " is a pattern: name one repository, or none for all of them")
 	case c.Repo != "" && c.HTML:
 		return usageError("--html is a page about every repository, where one can be searched for: leave " + printable(c.Repo) + " out")
 	}
@@ -44,7 +46,7 @@ func (c accessCommand) Run(out *printer) error {
 	case c.CSV:
 		return writeCSV(out, lines)
 	case c.JSON:
-		return encode(out, struct {
+		return out.encode(struct {
 			Repo  string     `json:"repo"`
 			UID   string     `json:"uid,omitempty"`
 			Lines []jsonLine `json:"lines"`
@@ -182,7 +184,7 @@ func matrixJSON(out *printer, s *secret.Survey, m *secret.Matrix) error {
 			}
 		}
 	}
-	return encode(out, struct {
+	return out.encode(struct {
 		Cells []cell `json:"cells"`
 	}{cells})
 }

@@ -199,7 +199,7 @@ func TestWrongQuestions(t *testing.T) {
 		"access --config gitlab.yaml --csv --json a/b": {2, "can't be used together"},
 		"readers --config gitlab.yaml nope/db":         {1, `no vault has the alias "nope"; the configuration knows data, platform`},
 		"readers --config gitlab.yaml data/a/b/c":      {1, "vault/secret[@version][/key]"},
-		"diff gitlab.yaml missing.yaml":                {1, "missing.yaml"},
+		"diff gitlab.yaml missing.yaml":                {2, "missing.yaml"},
 	} {
 		code, stdout, stderr := run(t, "", strings.Fields(args)...)
 		if code != want.code || stdout != "" || !strings.Contains(stderr, want.text) {

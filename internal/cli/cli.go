@@ -7,6 +7,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ type commands struct {
 	Explain     explainCommand     `cmd:"" help:"Say whether a build may have a secret, and every predicate behind that. Offline."`
 	Access      accessCommand      `cmd:"" help:"List what a repository can read, or everything there is. Offline."`
 	Readers     readersCommand     `cmd:"" help:"List who can read a secret. Offline."`
-	Diff        diffCommand        `cmd:"" help:"Say what becomes readable between two configurations and what no longer does. Exit code 1 if they differ, as with diff(1)."`
+	Diff        diffCommand        `cmd:"" help:"Say what becomes readable between two configurations and what no longer does. Exit code 1 if they differ and 2 if one can't be read, as with diff(1)."`
 	Request     requestCommand     `cmd:"" help:"Ask a running extension for a secret as a runner does."`
 	Audit       auditCommand       `cmd:"" help:"Read the record."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the extension on this machine whether it lives, for a container without a shell."`
@@ -144,6 +145,14 @@ func (p *printer) printf(format string, args ...any) { fmt.Fprintf(p.out, format
 
 func (p *printer) problem(format string, args ...any) {
 	fmt.Fprintf(p.err, "drone-entra: "+format+"\n", args...)
+}
+
+// encode writes an answer for programs: one value as indented JSON.
+func (p *printer) encode(v any) error {
+	e := json.NewEncoder(p.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // The colours by what they mean.

@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/drone-entra/drone-entra/internal/app"
+	"github.com/drone-entra/drone-entra/internal/config"
 )
 
 type devCommand struct {
 	Once    bool     `help:"End after the story."`
-	Config  []string `help:"A configuration of your own: every vault that it names is emulated, with made-up values." placeholder:"PATH"`
+	Config  []string `sep:"none" help:"A configuration of your own: every vault that it names is emulated, with made-up values." placeholder:"PATH"`
 	Address string   `help:"Where to listen (default: 127.0.0.1:3000, or another port if that is taken)." placeholder:"HOST:PORT"`
 }
 
@@ -36,6 +39,9 @@ func (c devCommand) Run(ctx context.Context, env Env, out *printer) (err error) 
 
 	out.introduce(d)
 	told := c.tell(running, out, d)
+	if told == nil && c.Once && d.Own {
+		out.printf("%s are in force; nothing was asked, as --once ends here.\n", d.Rules())
+	}
 	if told == nil && !c.Once {
 		out.invite(d)
 		d.OpenLog()
@@ -75,7 +81,7 @@ func (p *printer) introduce(d *app.Dev) {
 		p.printf("The configuration is %s: worth reading.\n", d.Config)
 	}
 	if d.Moved {
-		p.printf("%s is taken, so the extension listens on %s.\n", "127.0.0.1:3000", d.Addr())
+		p.printf("%s is taken, so the extension listens on %s.\n", config.DefaultAddress, d.Addr())
 	}
 	p.printf("\n")
 }
@@ -97,14 +103,24 @@ func (p *printer) step(s app.Step) {
 
 // invite says how to point a runner at it, and gives a request to try.
 func (p *printer) invite(d *app.Dev) {
-	p.printf("\nServing. For a runner on this machine:\n\n")
-	p.printf("  DRONE_SECRET_PLUGIN_ENDPOINT=%s\n  DRONE_SECRET_PLUGIN_TOKEN=%s\n\n", d.Endpoint(), d.Key())
-	if !d.Own {
-		p.printf("Try, in another terminal:\n\n")
-		p.printf("  DRONE_SECRET_PLUGIN_TOKEN=%s \\\n  %s request %s --repo acme/payments-api --uid 42 \\\n    --event push --ref refs/heads/main shared/ci-token\n\n", d.Key(), self(), d.Endpoint())
-		p.printf("  %s explain --config %s --repo acme/payments-api \\\n    --event pull_request --ref refs/pull/7/head pay-prod/deploy-db\n\n", self(), d.Config)
+	p.printf("\nServing. For a runner on this machine:\n\n  DRONE_SECRET_PLUGIN_ENDPOINT=%s\n", d.Endpoint())
+	keys := d.Keys()
+	for _, pool := range slices.Sorted(maps.Keys(keys)) {
+		p.printf("  DRONE_SECRET_PLUGIN_TOKEN=%s", keys[pool])
+		if len(keys) > 1 {
+			p.printf("   # pool %s", pool)
+		}
+		p.printf("\n")
 	}
-	p.printf("Edit the configuration while this serves: a change is in force within seconds. Ctrl-C ends it.\n\n")
+	repo, uid, asked := "acme/payments-api", "42", "shared/ci-token"
+	if d.Own {
+		repo, uid, asked = "namespace/name", "ID", "vault/secret"
+	}
+	p.printf("\nTry, in another terminal:\n\n")
+	p.printf("  DRONE_SECRET_PLUGIN_TOKEN=%s \\\n  %s request %s --repo %s --uid %s \\\n    --event push --ref refs/heads/main %s\n\n", d.Key(), self(), d.Endpoint(), repo, uid, asked)
+	p.printf("  %s explain --config %s --repo %s \\\n    --event pull_request --ref refs/pull/7/head %s\n\n", self(), d.Config, repo, asked)
+	p.printf("  %s explain --file %s ID\n\n", self(), d.Record())
+	p.printf("The last one explains what was answered, by the request's id. Edit the configuration while this serves: a change is in\nforce within seconds. Ctrl-C ends it.\n\n")
 }
 
 // self is how this program was started, so that what is printed can be copied.

@@ -17,16 +17,16 @@ type diffCommand struct {
 	JSON bool   `name:"json" help:"For programs."`
 }
 
-// Run prints what becomes readable and what no longer does. Exit code 0 when nothing differs, 1 when something does, as
-// with diff(1).
+// Run prints what becomes readable and what no longer does. Exit code 0 when nothing differs, 1 when something does, 2 when
+// one of them can't be read, as with diff(1).
 func (c diffCommand) Run(out *printer) error {
 	older, before, err := loadBoth(out, []string{c.Old})
 	if err != nil {
-		return err
+		return usageError(c.Old + " can't be compared")
 	}
 	newer, after, err := loadBoth(out, []string{c.New})
 	if err != nil {
-		return err
+		return usageError(c.New + " can't be compared")
 	}
 	changes, doors := secret.Diff(before, after), append(vaultChanges(older, newer), poolChanges(older, newer)...)
 	switch {
@@ -208,7 +208,7 @@ func diffJSON(out *printer, changes []secret.Change, doors []doorChange) error {
 		}
 		list = append(list, j)
 	}
-	return encode(out, struct {
+	return out.encode(struct {
 		Changes []change     `json:"changes"`
 		Doors   []doorChange `json:"doors"`
 	}{list, append([]doorChange{}, doors...)})

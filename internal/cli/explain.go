@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/drone-entra/drone-entra/internal/config"
 	"github.com/drone-entra/drone-entra/secret"
 )
 
@@ -14,6 +14,7 @@ type explainCommand struct {
 	facts
 	recordPlace
 	Secret string `arg:"" optional:"" name:"what" help:"The secret: vault/secret[@version][/key], or a name that a binding maps. Or, from the record: a request id, or a build as acme/app#412."`
+	All    bool   `help:"List every binding that came near, not only the nearest."`
 	JSON   bool   `name:"json" help:"For programs."`
 }
 
@@ -26,15 +27,18 @@ func (c explainCommand) Run(out *printer) error {
 	if err != nil {
 		return err
 	}
-	policy, err := loadPolicy(out, c.Config)
+	loaded, policy, err := loadBoth(out, c.Config)
 	if err != nil {
 		return err
 	}
+	if _, known := loaded.Pools[request.Pool]; !known && request.Pool != secret.DefaultPool {
+		return usageError(fmt.Sprintf("no pool is called %s; there are %s", printable(request.Pool), strings.Join(slices.Sorted(maps.Keys(loaded.Pools)), ", ")))
+	}
 	decision := policy.Decide(request)
 	if c.JSON {
-		err = printJSON(out, jsonAnswer(request, decision))
+		err = out.encode(jsonAnswer(request, decision))
 	} else {
-		out.explain(request, decision)
+		out.explain(request, decision, verdictOf(decision), c.All)
 		if decision.Allowed() {
 			out.printf("\n  Whether Key Vault's version is enabled and within its dates is judged when a build asks.\n")
 		}
@@ -48,36 +52,44 @@ func (c explainCommand) Run(out *printer) error {
 	return err
 }
 
-// loadPolicy reads a configuration for an offline answer. Problems are printed; with an error there is no policy.
-func loadPolicy(out *printer, paths []string) (*secret.Policy, error) {
-	c, problems := config.Load(orDefault(paths))
-	if problems.Errors() > 0 {
-		fmt.Fprint(out.err, problems)
-		return nil, errNo
+// verdict is how it ended, in the headline's words.
+type verdict struct{ word, colour, tail string }
+
+func verdictOf(d secret.Decision) verdict {
+	if d.Allowed() {
+		return verdict{"ALLOWED", good, "binding: " + d.Grant.Binding}
 	}
-	return secret.NewPolicy(c.Rules)
+	return verdict{"DENIED", bad, "reason: " + string(d.Reason)}
 }
 
+// nearest is how many bindings are listed unless all are asked for.
+const nearest = 12
+
 // explain prints a decision for people.
-func (p *printer) explain(r secret.Request, d secret.Decision) {
-	verdict, colour, tail := "DENIED", bad, "reason: "+string(d.Reason)
-	if d.Allowed() {
-		verdict, colour, tail = "ALLOWED", good, "binding: "+d.Grant.Binding
-	}
+func (p *printer) explain(r secret.Request, d secret.Decision, v verdict, all bool) {
 	what := printable(asked(r))
 	if d.Ref != (secret.Ref{}) && d.Ref.String() != what {
 		what += " (" + d.Ref.String() + ")"
 	}
-	p.printf("%s  %s to %s, %s   %s\n\n", p.paint(colour, verdict), what, printable(r.Repo.Slug), headline(r), p.paint(bold, tail))
-	rows := group(d)
+	p.printf("%s  %s to %s, %s   %s\n\n", p.paint(v.colour, v.word), what, printable(r.Repo.Slug), headline(r), p.paint(bold, v.tail))
+	rows, more := group(d), 0
+	if len(rows) > nearest && !all {
+		rows, more = rows[:nearest], len(rows)-nearest
+	}
 	for _, row := range rows {
 		p.row(row, width(rows, func(c secret.Check) string { return c.Rule }), width(rows, func(c secret.Check) string { return c.At }))
 	}
-	if len(rows) == 0 {
-		p.printf("  %s\n", nothingNear(r, d))
+	if more > 0 {
+		p.printf("  %s\n", p.paint(dim, fmt.Sprintf("and %d more that came less near; --all lists them", more)))
+	}
+	if len(rows) == 0 || d.Reason == secret.ReasonAmbiguous {
+		p.printf("  %s\n", d.Why())
 	}
 	if change := d.Remedy(); change.Text != "" {
 		p.printf("\n  %s would allow it with   %s\n", change.Rule, p.paint(bold, change.Text))
+		if change.Taken != "" {
+			p.printf("  %s\n", p.paint(dim, change.Taken))
+		}
 	}
 }
 
@@ -129,20 +141,6 @@ func (p *printer) predicate(c secret.Check) string {
 		return text[:len(text)-2] + p.paint(good, "ok")
 	}
 	return p.paint(bad, string(c.Station)) + text[len(c.Station):]
-}
-
-// nothingNear explains a denial that no rule came near to.
-func nothingNear(r secret.Request, d secret.Decision) string {
-	if d.Reason != secret.ReasonName {
-		return "No binding names this repository, and none gives this secret."
-	}
-	if !strings.Contains(asked(r), "/") {
-		return fmt.Sprintf("%q is a name alone, and no binding of %s maps it under names.", printable(asked(r)), printable(r.Repo.Slug))
-	}
-	if _, err := secret.ParseRef(asked(r)); err != nil {
-		return err.Error() // it quotes what it was given
-	}
-	return "There is no vault of this alias in the configuration."
 }
 
 // assumed says which facts nobody stated.
@@ -217,12 +215,4 @@ func jsonAnswer(r secret.Request, d secret.Decision) jsonDecision {
 		answer.Checks = append(answer.Checks, jsonCheck{c.Rule, c.At, c.Deny, string(c.Station), c.OK, c.Want, c.Got})
 	}
 	return answer
-}
-
-// printJSON writes an answer for programs.
-func printJSON(out *printer, answer any) error {
-	e := json.NewEncoder(out.out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(answer)
 }

@@ -27,7 +27,7 @@ type facts struct {
 	DefaultBranch string `help:"The repository's default branch (default: main)." placeholder:"BRANCH"`
 	UID           string `name:"uid" help:"The forge's id of the repository." placeholder:"ID"`
 	Pool          string `help:"Pool of the runner (default: default)." placeholder:"POOL"`
-	Number        int64  `help:"The build's number (default of request: a new one each time)." placeholder:"N"`
+	Number        int64  `help:"The build's number." placeholder:"N"`
 
 	Request string `help:"Take all of this from a recorded request: its JSON body, or a file that has it under \"body\", or as received with its head." placeholder:"FILE"`
 }
@@ -35,6 +35,10 @@ type facts struct {
 // request makes the request that policy sees. ref is what the pipeline asks for; it may be left out with a file.
 func (f *facts) request(ref string) (secret.Request, error) {
 	if f.Request != "" {
+		alone := facts{Request: f.Request, Pool: f.Pool}
+		if *f != alone {
+			return secret.Request{}, usageError("--request takes every fact from the file: leave out the other flags but --pool")
+		}
 		return f.fromFile(ref)
 	}
 	switch {
@@ -44,6 +48,10 @@ func (f *facts) request(ref string) (secret.Request, error) {
 		return secret.Request{}, usageError("--event is missing: push, tag, cron, promote, rollback, custom or pull_request")
 	case strings.Trim(f.Repo, "/") != f.Repo || !strings.Contains(f.Repo, "/"):
 		return secret.Request{}, usageError(fmt.Sprintf("--repo %s is no slug: write namespace/name, as acme/app", printable(f.Repo)))
+	case strings.Contains(f.Repo, "*"):
+		return secret.Request{}, usageError(fmt.Sprintf("--repo %s is a pattern: name one repository", printable(f.Repo)))
+	case f.Ref != "" && !strings.HasPrefix(f.Ref, "refs/"):
+		return secret.Request{}, usageError(fmt.Sprintf("--ref %s is no ref: write refs/heads/%s, or refs/tags/… for a tag", printable(f.Ref), printable(f.Ref)))
 	case !slices.Contains(secret.BuildEvents[:], secret.BuildEvent(f.Event)):
 		return secret.Request{}, usageError(fmt.Sprintf("--event %s: the events are push, tag, cron, promote, rollback, custom and pull_request", printable(f.Event)))
 	case ref == "":
@@ -94,8 +102,13 @@ func readBody(file string) ([]byte, error) {
 	}
 	var recorded struct {
 		Body json.RawMessage `json:"body"`
+		ID   string          `json:"id"`
+		Prev string          `json:"prev"`
 	}
-	if json.Unmarshal(content, &recorded) == nil && len(recorded.Body) > 0 {
+	switch err := json.Unmarshal(content, &recorded); {
+	case err == nil && recorded.Prev != "":
+		return nil, usageError(fmt.Sprintf("%s is a line of a record: drone-entra explain --file RECORD %s explains it", file, printable(recorded.ID)))
+	case err == nil && len(recorded.Body) > 0:
 		return recorded.Body, nil
 	}
 	return content, nil

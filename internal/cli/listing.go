@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,17 +22,7 @@ func loadBoth(out *printer, paths []string) (*config.Config, *secret.Policy, err
 	return c, policy, err
 }
 
-// survey is a configuration ready for questions about all of it.
-func survey(out *printer, paths []string) (*secret.Survey, error) {
-	_, policy, err := loadBoth(out, paths)
-	if err != nil {
-		return nil, err
-	}
-	return secret.NewSurvey(policy), nil
-}
-
 // block is one entry of a table: its columns, each of which may take several lines, and notes below.
-
 type block struct {
 	columns [][]string
 	notes   []string
@@ -271,11 +260,4 @@ func arguments(r secret.Request) (args []string) {
 		}
 	}
 	return append(args, asked(r))
-}
-
-func encode(p *printer, v any) error {
-	e := json.NewEncoder(p.out)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

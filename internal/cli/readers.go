@@ -8,17 +8,18 @@ import (
 
 type readersCommand struct {
 	Secret string   `arg:"" name:"ref" help:"vault/secret[@version][/key], or a name that bindings map. Without a version all versions count, without a key each of them."`
-	Config []string `help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
+	Config []string `sep:"none" help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
 	JSON   bool     `name:"json" help:"For programs." xor:"form"`
 	CSV    bool     `name:"csv" help:"For a spreadsheet." xor:"form"`
 }
 
 // Run prints who can read a secret, through every alias of its vault. That nobody can is an answer, too: exit code 0.
 func (c readersCommand) Run(out *printer) error {
-	s, err := survey(out, c.Config)
+	_, policy, err := loadBoth(out, c.Config)
 	if err != nil {
 		return err
 	}
+	s := secret.NewSurvey(policy)
 	lines, err := s.Readers(c.Secret)
 	switch {
 	case err != nil:
@@ -26,7 +27,7 @@ func (c readersCommand) Run(out *printer) error {
 	case c.CSV:
 		return writeCSV(out, lines)
 	case c.JSON:
-		return encode(out, struct {
+		return out.encode(struct {
 			Asked string     `json:"asked"`
 			Lines []jsonLine `json:"lines"`
 		}{c.Secret, toJSONs(s, lines)})

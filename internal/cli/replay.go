@@ -24,12 +24,12 @@ func (c explainCommand) replay(out *printer) error {
 	if err != nil {
 		return err
 	}
-	r := replayer{out: out, record: file, json: c.JSON, policies: map[string]*secret.Policy{}}
+	r := replayer{out: out, record: file, json: c.JSON, all: c.All, policies: map[string]*secret.Policy{}}
 	for e, err := range audit.Entries(file) {
 		if err != nil {
 			return err
 		}
-		if e.Kind == secret.EventSecret && wanted(&e) {
+		if (e.Kind == secret.EventSecret || e.Kind == secret.EventUnproven) && wanted(&e) {
 			if err := r.one(&e); err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ func (c explainCommand) replay(out *printer) error {
 	case r.found == 0:
 		return fmt.Errorf("%s has nothing about %s; ids are in the answers and in the log, and `--file` or `--config` name another record", file, what)
 	case c.JSON:
-		if err := printJSON(out, r.answers); err != nil {
+		if err := out.encode(r.answers); err != nil {
 			return err
 		}
 	}
@@ -70,6 +70,7 @@ type replayer struct {
 	out      *printer
 	record   string
 	json     bool
+	all      bool
 	policies map[string]*secret.Policy // by the SHA-256 of their configuration
 	found    int
 	refused  int // that were not released
@@ -84,7 +85,7 @@ type jsonReplay struct {
 	Reason   string        `json:"reason,omitempty"`
 	Detail   string        `json:"detail,omitempty"`
 	Config   string        `json:"config"`
-	Decision *jsonDecision `json:"decision,omitempty"` // absent where there is nothing to decide again
+	Decision *jsonDecision `json:"decision,omitempty"` // the policy's alone, which a source may have ended otherwise; absent where there is none
 	Agrees   bool          `json:"agrees"`             // the decision is the recorded one
 	Note     string        `json:"note,omitempty"`
 }
@@ -119,8 +120,11 @@ func (r *replayer) one(e *audit.Entry) error {
 
 // decide decides an entry again. Without a decision the note says why there is none.
 func (r *replayer) decide(e *audit.Entry) (d *secret.Decision, request secret.Request, note string, err error) {
-	if e.Asked.Path == "" && e.Asked.Name == "" && e.Reason != secret.ReasonName {
-		return nil, request, "the request could not be read, so nothing was decided", nil
+	switch {
+	case e.Kind == secret.EventUnproven:
+		return nil, request, "nobody proved to be a runner of ours, so nothing was decided: " + printable(e.Detail), nil
+	case e.Asked.Path == "" && e.Asked.Name == "" && e.Reason != secret.ReasonName:
+		return nil, request, "the request could not be read, so nothing was decided: " + printable(e.Detail), nil
 	}
 	request, err = e.Request()
 	if errors.Is(err, audit.ErrCut) {
@@ -175,9 +179,13 @@ func (r *replayer) print(e *audit.Entry, d *secret.Decision, request secret.Requ
 	}
 	p.printf("%s\n", p.paint(dim, fmt.Sprintf("request %s at %s, configuration %.12s…", e.ID, e.Time.Format(recordTime), e.Config)))
 	if d != nil {
-		p.explain(request, *d)
+		v := verdictOf(*d)
 		if d.Allowed() && e.Outcome != secret.Released {
-			p.printf("\n  %s after that: %s\n", p.paint(bad, string(e.Outcome)+" for "+string(e.Reason)), printable(e.Detail))
+			v = verdict{strings.ToUpper(string(e.Outcome)), bad, fmt.Sprintf("reason: %s; the policy allowed it by %s", e.Reason, d.Grant.Binding)}
+		}
+		p.explain(request, *d, v, r.all)
+		if d.Allowed() && e.Detail != "" {
+			p.printf("\n  %s\n", printable(e.Detail))
 		}
 	} else {
 		p.printf("%s  reason: %s\n", p.paint(bad, string(e.Outcome)), e.Reason)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,14 +11,6 @@ import (
 )
 
 // The problems of a configuration for programs: our own JSON, and SARIF 2.1.0 (OASIS), which reviews of code understand.
-
-// encode writes one value as indented JSON.
-func (p *printer) encode(v any) error {
-	e := json.NewEncoder(p.out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
 
 func (p *printer) problemsJSON(loaded *config.Config, problems config.Problems) error {
 	type problem struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -13,8 +14,6 @@ import (
 
 	"github.com/drone/drone-go/drone"
 	plugin "github.com/drone/drone-go/plugin/secret"
-
-	"github.com/drone-entra/drone-entra/secret"
 )
 
 type requestCommand struct {
@@ -41,6 +40,9 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 	request, err := c.wire()
 	if err != nil {
 		return err
+	}
+	if c.Pool != "" {
+		return usageError("--pool means nothing here: the key tells which pool a request is from")
 	}
 	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return usageError(fmt.Sprintf("%s is no address: write it as a runner has it, http://127.0.0.1:3000", printable(c.URL)))
@@ -73,6 +75,9 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 func refusal(e *drone.Error) string {
 	var body struct{ Message, Request string }
 	if json.Unmarshal([]byte(e.Message), &body) == nil && body.Request != "" {
+		if e.Code == http.StatusUnauthorized {
+			return fmt.Sprintf("401 unproven: is the key one of the extension's pools, and the clock right? (request %s)", printable(body.Request))
+		}
 		return fmt.Sprintf("%d %s, request %s: log and record have the reason", e.Code, printable(body.Message), printable(body.Request))
 	}
 	return fmt.Sprintf("status %d, not from drone-entra: is the URL right?", e.Code)
@@ -108,9 +113,9 @@ func (c requestCommand) wire() (*plugin.Request, error) {
 			return nil, usageError("--repo and --event are needed, or --request with a recorded one")
 		}
 		namespace, name, _ := strings.Cut(c.Repo, "/")
-		r.Repo = drone.Repo{UID: cmp.Or(c.UID, secret.UnknownUID), Namespace: namespace, Name: name, Slug: c.Repo, Branch: cmp.Or(c.DefaultBranch, "main")}
+		r.Repo = drone.Repo{UID: cmp.Or(c.UID, "0"), Namespace: namespace, Name: name, Slug: c.Repo, Branch: cmp.Or(c.DefaultBranch, "main")}
 		r.Build = drone.Build{
-			Number: cmp.Or(c.Number, time.Now().Unix()), Event: c.Event, Ref: c.Ref, Source: c.Source, Fork: c.SourceRepo, Target: c.Target,
+			Number: cmp.Or(c.Number, time.Now().UnixMilli()), Event: c.Event, Ref: c.Ref, Source: c.Source, Fork: c.SourceRepo, Target: c.Target,
 			Deploy: c.DeployTo, Cron: c.Cron, Trigger: c.Trigger, Sender: c.Sender,
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -26,8 +27,8 @@ func (b *builder) buildIdentities() map[string]Identity {
 			all[name] = b.identity(name, e)
 		}
 	}
-	if b.identities[DefaultIdentity] == nil && b.used[used{"identity", DefaultIdentity}] {
-		all[DefaultIdentity] = Identity{Name: DefaultIdentity, Cloud: b.defaultCloud()}
+	if b.identities[defaultIdentity] == nil && b.used[used{"identity", defaultIdentity}] {
+		all[defaultIdentity] = Identity{Name: defaultIdentity, Cloud: b.defaultCloud()}
 	}
 	return all
 }
@@ -36,17 +37,14 @@ func (b *builder) identity(name string, e *entry[identity]) Identity {
 	d := &e.value
 	id := Identity{
 		Name: name, TenantID: d.tenant.value, ClientID: d.client.value, AssertionFile: d.assertion.file.value,
-		Cloud: d.cloud.value, Managed: d.managed.set, At: b.line(e.name.place),
-	}
-	if id.Cloud == "" {
-		id.Cloud = CloudPublic
+		Cloud: cmp.Or(d.cloud.value, CloudPublic), Managed: d.managed.set, At: b.line(e.name.place),
 	}
 	b.guid(d.tenant, "a tenant is named by its GUID, as the vault's challenge names it; a domain name never equals that")
 	b.guid(d.client, "a client is named by its GUID, the application (client) id")
 	b.guid(d.managed.client, "a managed identity is named by the GUID of its client id")
 	if !d.managed.set {
-		if d.ok && !d.client.set && name != DefaultIdentity {
-			b.errorf(d.place, `identity %q needs "client_id": only the identity %q takes it from the environment`, name, DefaultIdentity)
+		if d.ok && !d.client.set && name != defaultIdentity {
+			b.errorf(d.place, `identity %q needs "client_id": only the identity %q takes it from the environment`, name, defaultIdentity)
 		}
 		return id
 	}
@@ -84,7 +82,7 @@ func (b *builder) buildVaults() map[string]Vault {
 	for alias, e := range b.vaults {
 		d := &e.value
 		v := Vault{
-			Alias: alias, Identity: DefaultIdentity, MaxAge: d.maxAge.value, Stale: d.stale.value,
+			Alias: alias, Identity: defaultIdentity, MaxAge: d.maxAge.value, Stale: d.stale.value,
 			MustExpire: d.mustExpire.value, At: b.line(e.name.place),
 		}
 		if !secret.ValidAlias(alias) {
@@ -110,8 +108,8 @@ func (b *builder) vaultIdentity(e *entry[vault], v Vault) {
 	if !e.value.identity.set {
 		at = e.name.place
 	}
-	if v.Identity == DefaultIdentity && b.identities[DefaultIdentity] == nil {
-		b.used[used{"identity", DefaultIdentity}] = true // everything in it comes from the environment
+	if v.Identity == defaultIdentity && b.identities[defaultIdentity] == nil {
+		b.used[used{"identity", defaultIdentity}] = true // everything in it comes from the environment
 		return
 	}
 	if !lookup(b, b.identities, "identity", v.Identity, at) {
@@ -121,11 +119,7 @@ func (b *builder) vaultIdentity(e *entry[vault], v Vault) {
 	if cloud.set && !cloud.ok || v.Host == "" {
 		return
 	}
-	have, want := cloud.value, cloudOf(v.Host)
-	if have == "" {
-		have = CloudPublic
-	}
-	if have != want {
+	if have, want := cmp.Or(cloud.value, CloudPublic), cloudOf(v.Host); have != want {
 		b.errorf(at, "identity %q is of the cloud %s and the vault %s of %s: name an identity with cloud: %s", v.Identity, have, v.Host, want, want)
 	}
 }
@@ -136,7 +130,7 @@ func (b *builder) defaultCloud() string {
 	for _, alias := range sortedKeys(b.vaults) {
 		e := b.vaults[alias]
 		host, why := vaultHost(e.value.url.value)
-		if why != "" || e.value.identity.set && e.value.identity.value != DefaultIdentity {
+		if why != "" || e.value.identity.set && e.value.identity.value != defaultIdentity {
 			continue
 		}
 		if cloud != "" && cloudOf(host) != cloud {

@@ -14,7 +14,7 @@ const (
 	DefaultAdmin    = "127.0.0.1:9090"
 	DefaultRecord   = "/var/lib/drone-entra/audit.jsonl"
 	DefaultLogLevel = "info"
-	DefaultIdentity = "default"
+	defaultIdentity = "default"
 )
 
 // The clouds of Azure, as an identity names them.

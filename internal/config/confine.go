@@ -22,7 +22,6 @@ type confinement struct {
 	reads, pools texts
 }
 
-func (*confinement) kind() string { return "`unconfined`, or mapping" }
 func (*confinement) what() string { return "a confinement" }
 func (c *confinement) fields() []field {
 	return []field{{"repos", &c.repos, required}, {"read", &c.reads, required}, {"pools", &c.pools, optional}}

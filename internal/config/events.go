@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/drone-entra/drone-entra/secret"
@@ -64,27 +65,35 @@ func (b *builder) condition(c *condition) secret.Condition {
 	b.refPrefix(&c.tags, "refs/tags/", "tag")
 	return secret.Condition{
 		Event:    c.event,
-		Branches: b.patterns(&c.branches),
-		Tags:     b.patterns(&c.tags),
-		Into:     b.patterns(&c.into),
-		DeployTo: b.patterns(&c.deployTo),
-		Cron:     b.patterns(&c.cron),
+		Branches: b.patterns(&c.branches, secret.ParseRefPattern),
+		Tags:     b.patterns(&c.tags, secret.ParseRefPattern),
+		Into:     b.patterns(&c.into, secret.ParseRefPattern),
+		DeployTo: b.patterns(&c.deployTo, secret.ParsePattern),
+		Cron:     b.patterns(&c.cron, secret.ParsePattern),
 		From:     secret.From(c.from.value),
 	}
 }
 
-func (b *builder) patterns(l *texts) (patterns []secret.Pattern) {
+func (b *builder) patterns(l *texts, parse func(string) (secret.Pattern, error)) (patterns []secret.Pattern) {
 	for _, t := range l.items {
 		if !t.ok {
 			continue
 		}
-		p, err := secret.ParsePattern(t.value)
+		p, err := parse(t.value)
 		if err != nil {
 			b.errorf(t.place, "%v", err)
 		}
+		b.dotStar(t)
 		patterns = append(patterns, p)
 	}
 	return patterns
+}
+
+// dotStar warns of a regular expression's "anything": in a pattern the dot is a dot. Behind a digit it is one of a version's.
+func (b *builder) dotStar(t text) {
+	if i := strings.Index(t.value, ".*"); i >= 0 && (i == 0 || t.value[i-1] < '0' || t.value[i-1] > '9') {
+		b.warnf(t.place, ruleNearMiss, "%q: in a pattern . is a dot and no regular expression's: did you mean %q?", t.value, strings.Replace(t.value, ".*", "*", 1))
+	}
 }
 
 // refPrefix warns of a branch or tag that is written as a whole ref: the pattern would look for refs/heads/refs/heads/….
@@ -181,12 +190,5 @@ func events(b *secret.Binding) (events []string) {
 }
 
 func share(xs, ys []string) bool {
-	for _, x := range xs {
-		for _, y := range ys {
-			if x == y {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(xs, func(x string) bool { return slices.Contains(ys, x) })
 }

@@ -16,13 +16,9 @@ type Expectation struct {
 	Only  []string // instead of a decision: exactly these bindings give it, each to some build that fits
 	At    string   // file:line
 
-	question secret.Question
+	question secret.Question // what was left out is whatever it is, but for the default branch, which is "main"
 	place    place
 }
-
-// Question is what the expectation is about. What was left out is whatever it is, but for the default branch, which is
-// "main".
-func (e Expectation) Question() secret.Question { return e.question }
 
 func (b *builder) buildExpectations() (all []Expectation) {
 	for _, f := range b.files {
@@ -41,7 +37,7 @@ func (b *builder) buildExpectations() (all []Expectation) {
 
 func (d *expectation) question() secret.Question {
 	return secret.Question{
-		Repo: d.repo.value, UID: d.uid.value, DefaultBranch: or(d.defaultBranch.value, "main"), Secret: d.reads.value, Pool: d.pool.value,
+		Repo: d.repo.value, UID: d.uid.value, DefaultBranch: cmp.Or(d.defaultBranch.value, "main"), Secret: d.reads.value, Pool: d.pool.value,
 		Build: secret.Build{
 			Event: d.event.value, Ref: d.ref.value, Source: d.source.value, SourceRepo: d.sourceRepo.value, Target: d.target.value,
 			DeployTo: d.deployTo.value, Cron: d.cron.value, Trigger: d.trigger.value, Sender: d.sender.value,

@@ -1,22 +1,14 @@
 package config
 
-import (
-	"crypto/sha256"
-	"fmt"
-)
-
-// Fingerprint stands for the present content of everything that Load would read: names, bytes, and what can't be read. Two
-// equal ones mean that loading again would give the same. It parses nothing, so that asking often costs little.
-func Fingerprint(paths []string) [sha256.Size]byte {
-	r := &report{}
-	h := sha256.New()
-	for _, name := range expand(paths, r) {
-		content, err := readFile(name)
-		fmt.Fprintf(h, "%q %d %v\n", name, len(content), err)
-		h.Write(content)
+// Fingerprint stands for the present content of everything that Load would read. It is the SHA256 of the Config that Load
+// would make of it, if that is good, and something else where a file can't be read. It parses nothing, so that asking often
+// costs little.
+func Fingerprint(paths []string) string {
+	r := newReport()
+	files := readAll(paths, r)
+	if len(r.found) > 0 {
+		return r.problems().String()
 	}
-	for _, problem := range r.found {
-		fmt.Fprintf(h, "%q %q\n", r.names[problem.file], problem.text)
-	}
-	return [sha256.Size]byte(h.Sum(nil))
+	_, sum := content(files)
+	return sum
 }

@@ -51,8 +51,6 @@ func (f *file) fields() []field {
 // version is the number 1, unquoted.
 type version struct{ head }
 
-func (*version) kind() string { return "`1`" }
-
 func (v *version) read(r *reader, n *yaml.Node) {
 	if !v.begin(r, n) {
 		return
@@ -77,7 +75,6 @@ type identity struct {
 }
 
 func (i *identity) read(r *reader, n *yaml.Node) { r.object(n, i) }
-func (*identity) kind() string                   { return "mapping" }
 func (*identity) what() string                   { return "an identity" }
 func (i *identity) fields() []field {
 	return []field{
@@ -104,7 +101,6 @@ type assertion struct {
 }
 
 func (a *assertion) read(r *reader, n *yaml.Node) { r.object(n, a) }
-func (*assertion) kind() string                   { return "mapping" }
 func (*assertion) what() string                   { return "an assertion" }
 func (a *assertion) fields() []field              { return []field{{"file", &a.file, required}} }
 
@@ -114,7 +110,6 @@ type managed struct {
 }
 
 func (m *managed) read(r *reader, n *yaml.Node) { r.object(n, m) }
-func (*managed) kind() string                   { return "mapping" }
 func (*managed) what() string                   { return "a managed identity" }
 func (m *managed) fields() []field              { return []field{{"client_id", &m.client, required}} }
 
@@ -126,7 +121,6 @@ type vault struct {
 }
 
 func (v *vault) read(r *reader, n *yaml.Node) { r.object(n, v) }
-func (*vault) kind() string                   { return "mapping" }
 func (*vault) what() string                   { return "a vault" }
 func (v *vault) fields() []field {
 	return []field{
@@ -144,7 +138,6 @@ type pool struct {
 }
 
 func (p *pool) read(r *reader, n *yaml.Node) { r.object(n, p) }
-func (*pool) kind() string                   { return "mapping" }
 func (*pool) what() string                   { return "a pool" }
 func (p *pool) fields() []field              { return []field{{"keys", &p.keys, required}} }
 
@@ -154,7 +147,6 @@ type key struct {
 }
 
 func (k *key) read(r *reader, n *yaml.Node) { r.object(n, k) }
-func (*key) kind() string                   { return "mapping" }
 func (*key) what() string                   { return "a key" }
 func (k *key) fields() []field {
 	return []field{{"id", &k.id, required}, {"env", &k.env, optional}, {"file", &k.file, optional}}

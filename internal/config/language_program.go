@@ -19,7 +19,6 @@ type expectation struct {
 }
 
 func (e *expectation) read(r *reader, n *yaml.Node) { r.object(n, e) }
-func (*expectation) kind() string                   { return "mapping" }
 func (*expectation) what() string                   { return "an expectation" }
 func (e *expectation) fields() []field {
 	return []field{
@@ -48,7 +47,6 @@ type record struct {
 }
 
 func (d *record) read(r *reader, n *yaml.Node) { r.object(n, d) }
-func (*record) kind() string                   { return "mapping" }
 func (*record) what() string                   { return "record" }
 func (d *record) fields() []field              { return []field{{"file", &d.file, required}} }
 
@@ -60,7 +58,6 @@ type listen struct {
 }
 
 func (l *listen) read(r *reader, n *yaml.Node) { r.object(n, l) }
-func (*listen) kind() string                   { return "mapping" }
 func (*listen) what() string                   { return "listen" }
 func (l *listen) fields() []field {
 	return []field{
@@ -78,7 +75,6 @@ type certificate struct {
 }
 
 func (c *certificate) read(r *reader, n *yaml.Node) { r.object(n, c) }
-func (*certificate) kind() string                   { return "mapping" }
 func (*certificate) what() string                   { return "tls" }
 func (c *certificate) fields() []field {
 	return []field{{"cert", &c.cert, required}, {"key", &c.key, required}}
@@ -92,7 +88,6 @@ type limits struct {
 }
 
 func (l *limits) read(r *reader, n *yaml.Node) { r.object(n, l) }
-func (*limits) kind() string                   { return "mapping" }
 func (*limits) what() string                   { return "limits" }
 func (l *limits) fields() []field {
 	return []field{
@@ -112,7 +107,6 @@ type logging struct {
 }
 
 func (l *logging) read(r *reader, n *yaml.Node) { r.object(n, l) }
-func (*logging) kind() string                   { return "mapping" }
 func (*logging) what() string                   { return "log" }
 func (l *logging) fields() []field {
 	return []field{

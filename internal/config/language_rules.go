@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 
@@ -44,7 +45,6 @@ type binding struct {
 }
 
 func (b *binding) read(r *reader, n *yaml.Node) { r.object(n, b) }
-func (*binding) kind() string                   { return "mapping" }
 func (*binding) what() string                   { return "a binding" }
 func (b *binding) fields() []field {
 	return []field{
@@ -65,7 +65,6 @@ type deny struct {
 }
 
 func (d *deny) read(r *reader, n *yaml.Node) { r.object(n, d) }
-func (*deny) kind() string                   { return "mapping" }
 func (*deny) what() string                   { return "a deny" }
 func (d *deny) fields() []field {
 	return []field{
@@ -85,7 +84,6 @@ type repo struct {
 	slug, uid text
 }
 
-func (*repo) kind() string { return "string or mapping" }
 func (*repo) what() string { return "a repository" }
 func (p *repo) fields() []field {
 	return []field{{"slug", &p.slug, required}, {"uid", &p.uid, optional}}
@@ -106,8 +104,6 @@ type actors struct {
 	any bool
 }
 
-func (*actors) kind() string { return "`any`, or list of strings" }
-
 func (a *actors) read(r *reader, n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value == "any" {
 		a.begin(r, n)
@@ -123,7 +119,6 @@ type when struct {
 	events []condition // those that are there, in the order of secret.BuildEvents
 }
 
-func (*when) kind() string { return "mapping" }
 func (*when) what() string { return "when" }
 func (*when) noun() string { return "event" }
 
@@ -168,12 +163,7 @@ func (w *when) fields() (fields []field) {
 }
 
 func isEvent(s string) bool {
-	for _, event := range secret.BuildEvents {
-		if s == string(event) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(secret.BuildEvents[:], secret.BuildEvent(s))
 }
 
 // condition is one entry of when. Which keys it has depends on its event.
@@ -184,7 +174,6 @@ type condition struct {
 	from                                 choice
 }
 
-func (*condition) kind() string   { return "mapping" }
 func (c *condition) what() string { return string(c.event) }
 
 func (c *condition) read(r *reader, n *yaml.Node) {

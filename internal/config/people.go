@@ -53,7 +53,7 @@ func (b *builder) keySource(pool string, k *key, sources map[Key]owner) {
 		source, at = Key{File: filepath.Clean(k.file.value)}, k.file.place
 	}
 	if k.env.ok && !isVariable(k.env.value) {
-		b.errorf(at, "%q is no environment variable's name", clip(k.env.value))
+		b.errorf(at, "env is no environment variable's name; if the key itself stands here, it is known now: make a new one") // not quoted, for that reason
 		return
 	}
 	if earlier, twice := sources[source]; !twice {
@@ -107,7 +107,7 @@ func (b *builder) login(t text, what string) bool {
 		why = "people are named one by one, never by a pattern"
 	case strings.HasPrefix(t.value, "@"):
 		why = "write it without the @"
-	case strings.ContainsFunc(t.value, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }):
+	case strings.ContainsFunc(t.value, blankOrUnseen):
 		why = "it holds a blank or a character that can't be seen"
 	default:
 		return true
@@ -115,6 +115,8 @@ func (b *builder) login(t text, what string) bool {
 	b.errorf(t.place, "%q can't be %s: %s", clip(t.value), what, why)
 	return false
 }
+
+func blankOrUnseen(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }
 
 func (b *builder) actors(a *actors) secret.Actors {
 	if a.any {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -44,20 +45,20 @@ func isLoopback(address string) bool {
 // buildProgram fills in how the program itself runs.
 func (b *builder) buildProgram(cfg *Config) {
 	d := single(b, "record", func(f *file) *record { return &f.record })
-	cfg.Record = Record{File: or(d.file.value, DefaultRecord)}
+	cfg.Record = Record{File: cmp.Or(d.file.value, DefaultRecord)}
 
 	logs := single(b, "log", func(f *file) *logging { return &f.log })
 	cfg.Log = Log{Level: logs.level.value, Format: logs.format.value}
 
 	m := single(b, "limits", func(f *file) *limits { return &f.limits })
 	cfg.Limits = Limits{
-		Budget:      or(m.budget.value, 20*time.Second),
-		Skew:        or(m.skew.value, 120*time.Second),
-		Drain:       or(m.drain.value, 5*time.Second),
-		Body:        or(m.body.value, 1<<20),
-		InFlight:    or(m.inFlight.value, 256),
-		Connections: or(m.connections.value, 4096),
-		Repeats:     or(m.repeats.value, 1000),
+		Budget:      cmp.Or(m.budget.value, 20*time.Second),
+		Skew:        cmp.Or(m.skew.value, 120*time.Second),
+		Drain:       cmp.Or(m.drain.value, 5*time.Second),
+		Body:        cmp.Or(m.body.value, 1<<20),
+		InFlight:    cmp.Or(m.inFlight.value, 256),
+		Connections: cmp.Or(m.connections.value, 4096),
+		Repeats:     cmp.Or(m.repeats.value, 1000),
 	}
 	cfg.Listen = b.listen(single(b, "listen", func(f *file) *listen { return &f.listen }))
 }
@@ -90,13 +91,4 @@ func (b *builder) address(t text) {
 	if err != nil || strings.ContainsAny(host, " /@?#") {
 		b.errorf(t.place, "%q is no address: write host:port, as in \"127.0.0.1:3000\" or \":3000\" for every interface", clip(t.value))
 	}
-}
-
-// or returns the value, or the default where it was not stated.
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }

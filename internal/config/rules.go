@@ -2,7 +2,6 @@ package config
 
 import (
 	"strings"
-	"unicode"
 
 	"github.com/drone-entra/drone-entra/secret"
 )
@@ -113,7 +112,7 @@ func loneName(s string) string {
 	switch {
 	case strings.Contains(s, "/"):
 		return "with a slash in it, it would be read as vault/secret"
-	case strings.ContainsFunc(s, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }):
+	case strings.ContainsFunc(s, blankOrUnseen):
 		return "it holds a blank or a character that can't be seen"
 	}
 	return ""
@@ -179,6 +178,7 @@ func (b *builder) scope(d *scope) secret.Scope {
 		if !p.slug.ok {
 			continue
 		}
+		b.dotStar(p.slug)
 		slug, err := secret.ParseSlugPattern(p.slug.value)
 		if err != nil {
 			b.errorf(p.slug.place, "%v", err)

@@ -7,11 +7,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// value is one spot of the language. It reads itself from a node and reports what does not fit; kind names what belongs
-// there, for texts and for the reference in the documentation.
+// value is one spot of the language. It reads itself from a node and reports what does not fit.
 type value interface {
 	read(r *reader, n *yaml.Node)
-	kind() string
 }
 
 // head is what every value has: where it stands, whether it is there at all, and whether it could be read.
@@ -167,8 +165,6 @@ type list[T any, P item[T]] struct {
 	items []T
 }
 
-func (l *list[T, P]) kind() string { return "list of " + plural(P(new(T)).kind()) }
-
 func (l *list[T, P]) read(r *reader, n *yaml.Node) {
 	l.items = nil
 	switch {
@@ -206,8 +202,6 @@ type entry[T any] struct {
 	name  text
 	value T
 }
-
-func (d *dict[T, P]) kind() string { return "mapping from names to " + plural(P(new(T)).kind()) }
 
 func (d *dict[T, P]) read(r *reader, n *yaml.Node) {
 	d.entries = nil

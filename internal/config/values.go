@@ -18,8 +18,6 @@ type text struct {
 	value string
 }
 
-func (t *text) kind() string { return "string" }
-
 func (t *text) read(r *reader, n *yaml.Node) {
 	if !t.begin(r, n) {
 		return
@@ -81,19 +79,6 @@ func quoted(n *yaml.Node) string {
 	return strconv.Quote(clip(n.Value))
 }
 
-// plural makes a kind's name into that of many.
-func plural(kind string) string {
-	for one, many := range map[string]string{"string": "strings", "mapping": "mappings", "string or mapping": "strings or mappings"} {
-		if kind == one {
-			return many
-		}
-	}
-	if rest, ok := strings.CutPrefix(kind, "list of "); ok {
-		return "lists of " + rest
-	}
-	return kind
-}
-
 // choice is one word of a few.
 type choice struct {
 	text
@@ -101,8 +86,6 @@ type choice struct {
 }
 
 func (c *choice) of(choices ...string) *choice { c.choices = choices; return c }
-
-func (c *choice) kind() string { return "`" + strings.Join(c.choices, "`, `") + "`" }
 
 func (c *choice) read(r *reader, n *yaml.Node) {
 	c.text.read(r, n)
@@ -117,8 +100,6 @@ type flag struct {
 	head
 	value bool
 }
-
-func (f *flag) kind() string { return "boolean" }
 
 func (f *flag) read(r *reader, n *yaml.Node) {
 	if !f.begin(r, n) {
@@ -146,8 +127,6 @@ type number struct {
 }
 
 func (i *number) within(min, max int) *number { i.min, i.max = min, max; return i }
-
-func (i *number) kind() string { return fmt.Sprintf("number from %d to %d", i.min, i.max) }
 
 func (i *number) read(r *reader, n *yaml.Node) {
 	if !i.begin(r, n) {

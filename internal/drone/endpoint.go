@@ -98,6 +98,13 @@ func (x *exchange) run(ctx context.Context) ([]byte, error) {
 	if wrong != nil {
 		return nil, x.malformed(ctx, wrong)
 	}
+	room := max(x.r.ContentLength, 0)
+	if room <= x.guard.maxBody {
+		if !x.guard.memory.bodies.TryAcquire(room) {
+			return nil, x.failed(ctx, secret.Fail(secret.Busy, secret.ReasonBusy, "too many bodies are being read"), nil)
+		}
+		defer x.guard.memory.bodies.Release(room)
+	}
 	body, err := x.body()
 	if err != nil {
 		return nil, x.malformed(ctx, err)
@@ -108,15 +115,25 @@ func (x *exchange) run(ctx context.Context) ([]byte, error) {
 		x.note(ctx, secret.EventUnproven, secret.Refused, failure)
 		return nil, failure
 	}
-	var absurd bool
-	if x.caller.Repeat, absurd = x.guard.repeats.count(x.proof.mac); absurd {
+	if x.caller.Repeat = x.guard.memory.repeats.count(x.proof.mac, 2*x.guard.skew); x.caller.Repeat >= x.guard.repeats {
 		return nil, x.failed(ctx, secret.Fail(secret.Busy, secret.ReasonBusy, "the same request too many times"), nil)
 	}
-	data, err := call.answer(ctx, x.caller, body)
+	data, err := x.answer(ctx, call, body)
 	if _, invalid := errors.AsType[*invalid](err); invalid {
 		return nil, x.malformed(ctx, err)
 	}
 	return data, err
+}
+
+// answer asks the call. One that panics, rather than what it calls, has put nothing on record; what the panic carries is
+// dropped, as it may be part of the body.
+func (x *exchange) answer(ctx context.Context, call Call, body []byte) (data []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			data, err = nil, x.failed(ctx, secret.Fail(secret.Internal, secret.ReasonInternal, "reading or answering panicked"), nil)
+		}
+	}()
+	return call.answer(ctx, x.caller, body)
 }
 
 // addressed refuses what is not for this endpoint at all.

@@ -19,9 +19,9 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// MinKey is the shortest shared key, in bytes: a runner decrypts answers under the key's first 32, and a shorter one
+// minKey is the shortest shared key, in bytes: a runner decrypts answers under the key's first 32, and a shorter one
 // can be guessed from one captured request.
-const MinKey = 32
+const minKey = 32
 
 // Key is one shared key of a pool of runners. Several keys of one pool are active at once while it rotates.
 type Key struct {
@@ -36,6 +36,7 @@ type Options struct {
 	MaxBody int64            // bytes
 	Repeats int              // equal requests within the window before they are refused
 	Now     func() time.Time // the clock
+	Memory  *Memory          // nil: one of its own
 }
 
 // Guard decides whether a request comes from a runner that holds a key. It is safe for concurrent use.
@@ -44,7 +45,8 @@ type Guard struct {
 	skew    time.Duration
 	maxBody int64
 	now     func() time.Time
-	repeats *repeats
+	repeats int
+	memory  *Memory
 }
 
 // NewGuard refuses a key that is too short, and two that can't be told apart: a request, or who opens its answer, could
@@ -53,18 +55,21 @@ func NewGuard(o Options) (*Guard, error) {
 	if len(o.Keys) == 0 {
 		return nil, errors.New("no runner can prove itself: there is no key; set pools in the configuration, or DRONE_SECRET")
 	}
-	g := &Guard{skew: o.Skew, maxBody: o.MaxBody, now: o.Now, repeats: newRepeats(2*o.Skew, o.Repeats, o.Now)}
+	g := &Guard{skew: o.Skew, maxBody: o.MaxBody, now: o.Now, repeats: o.Repeats, memory: o.Memory}
+	if g.memory == nil {
+		g.memory = NewMemory(o.Now)
+	}
 	seen := map[string]Key{}
 	for _, k := range o.Keys {
-		if len(k.Secret) < MinKey {
+		if len(k.Secret) < minKey {
 			return nil, fmt.Errorf("the key %q of pool %q has %d bytes, at least %d are needed: make one with `openssl rand -hex 32`",
-				k.ID, k.Pool, len(k.Secret), MinKey)
+				k.ID, k.Pool, len(k.Secret), minKey)
 		}
 		made := newKey(k)
 		for _, mark := range made.marks(k) {
 			if other, ok := seen[mark]; ok {
 				return nil, fmt.Errorf("the key %q of pool %q is the same as the key %q of pool %q, or begins with the same %d bytes, which seal the answers: give each its own",
-					k.ID, k.Pool, other.ID, other.Pool, MinKey)
+					k.ID, k.Pool, other.ID, other.Pool, minKey)
 			}
 			seen[mark] = k
 		}
@@ -84,7 +89,7 @@ type proof struct {
 	mac    [sha256.Size]byte
 }
 
-// head proves a request's head, in the order of PROTOCOL: the form of what was signed, the MAC, the date. It reads
+// head proves a request's head, in this order: the form of what was signed, the MAC, the date, the form of the digest. It reads
 // nothing of the body. skew is the Date's distance from now where that is what was wrong.
 func (g *Guard) head(r *http.Request) (p proof, skew time.Duration, failure *secret.Error) {
 	s, failure := readSignature(r.Header)

@@ -19,7 +19,7 @@ type key struct {
 
 func newKey(k Key) key {
 	bytes := append([]byte(nil), k.Secret...)
-	block, err := aes.NewCipher(bytes[:MinKey])
+	block, err := aes.NewCipher(bytes[:minKey])
 	if err != nil {
 		panic("drone: AES refused a key of 32 bytes")
 	}
@@ -43,7 +43,7 @@ func (k *key) mac(dst, text []byte) []byte {
 // marks are what must differ between any two keys: the bytes that seal, and what verifies. The second is seen by its
 // result, since HMAC (RFC 2104) pads a short key with zeros and hashes a long one, so that unequal keys can be the same.
 func (k *key) marks(of Key) [2]string {
-	return [2]string{"seals " + string(of.Secret[:MinKey]), "verifies " + string(k.mac(nil, []byte("mark")))}
+	return [2]string{"seals " + string(of.Secret[:minKey]), "verifies " + string(k.mac(nil, []byte("mark")))}
 }
 
 // seal encrypts an answer the way every runner decrypts it when it sees `Content-Encoding: aesgcm`: AES-256-GCM under the

@@ -13,9 +13,7 @@ const maxRemembered = 1 << 16
 // (HMAC is deterministic, Date has a resolution of a second, there is no nonce), and a runner asks once for each step.
 // So a repeat is counted for the record, and refused only in absurd numbers.
 type repeats struct {
-	window time.Duration
-	limit  int
-	now    func() time.Time
+	now func() time.Time
 
 	mu        sync.Mutex
 	young     map[[sha256.Size]byte]int
@@ -23,15 +21,15 @@ type repeats struct {
 	rotatedAt time.Time
 }
 
-func newRepeats(window time.Duration, limit int, now func() time.Time) *repeats {
-	return &repeats{window: window, limit: limit, now: now, young: map[[sha256.Size]byte]int{}, rotatedAt: now()}
+func newRepeats(now func() time.Time) *repeats {
+	return &repeats{now: now, young: map[[sha256.Size]byte]int{}, rotatedAt: now()}
 }
 
-// count returns how many equal requests came before this one within the window, and whether that is too many.
-func (r *repeats) count(mac [sha256.Size]byte) (before int, absurd bool) {
+// count returns how many equal requests came before this one within the window.
+func (r *repeats) count(mac [sha256.Size]byte, window time.Duration) (before int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.now().Sub(r.rotatedAt) > r.window || len(r.young) >= maxRemembered {
+	if r.now().Sub(r.rotatedAt) > window || len(r.young) >= maxRemembered {
 		r.old, r.young, r.rotatedAt = r.young, map[[sha256.Size]byte]int{}, r.now()
 	}
 	before, ok := r.young[mac]
@@ -39,5 +37,5 @@ func (r *repeats) count(mac [sha256.Size]byte) (before int, absurd bool) {
 		before = r.old[mac]
 	}
 	r.young[mac] = before + 1
-	return before, before >= r.limit
+	return before
 }

@@ -3,6 +3,7 @@ package drone
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -122,10 +123,10 @@ func (i *integer) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 func ParseRequest(body []byte) (secret.Request, error) {
 	var w wire
 	if err := json.Unmarshal(body, &w); err != nil {
-		return secret.Request{}, status(400, "malformed request")
+		return secret.Request{}, status(http.StatusBadRequest, "malformed request")
 	}
 	if w.Repo == nil || w.Build == nil {
-		return secret.Request{}, status(400, "malformed request: repo and build are needed")
+		return secret.Request{}, status(http.StatusBadRequest, "malformed request: repo and build are needed")
 	}
 	r, b := w.Repo, w.Build
 	return secret.Request{

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -95,7 +96,7 @@ func listedClient(code int) refusal {
 
 // answerRefusal writes the body that Entra's token endpoint has for every error.
 func (e *Emulator) answerRefusal(w http.ResponseWriter, r *http.Request, refused *refusal) {
-	trace, correlation := newID(), orElse(r.Header.Get("client-request-id"), newID())
+	trace, correlation := newID(), cmp.Or(r.Header.Get("client-request-id"), newID())
 	stamp := e.now().UTC().Format("2006-01-02 15:04:05Z")
 	writeJSON(w, refused.status, map[string]any{
 		"error": refused.name,

@@ -20,15 +20,15 @@ const (
 	clockSkew = 5 * time.Minute
 )
 
-// rsaAlgorithms can be read in an assertion; only RS256 is then accepted.
-func rsaAlgorithms() []jose.SignatureAlgorithm {
+// readableAlgorithms can be read in an assertion; only RS256 is then accepted.
+func readableAlgorithms() []jose.SignatureAlgorithm {
 	return []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 		jose.ES256, jose.ES384, jose.ES512, jose.HS256, jose.HS384, jose.HS512, jose.EdDSA}
 }
 
 // checkAssertion is nil when one of the credentials accepts the assertion.
 func (e *Emulator) checkAssertion(ctx context.Context, assertion, clientID string, credentials []credential) *refusal {
-	token, err := jwt.ParseSigned(assertion, rsaAlgorithms())
+	token, err := jwt.ParseSigned(assertion, readableAlgorithms())
 	if err != nil {
 		return refuse(50027)
 	}

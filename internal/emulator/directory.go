@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
@@ -57,9 +58,9 @@ func (e *Emulator) Register(app App) {
 		return
 	}
 	known.federation = append(known.federation, credential{
-		issuer:   orElse(app.Issuer, e.IssuerURL()),
-		subject:  orElse(app.Subject, DefaultSubject),
-		audience: orElse(app.Audience, DefaultAudience),
+		issuer:   cmp.Or(app.Issuer, e.IssuerURL()),
+		subject:  cmp.Or(app.Subject, DefaultSubject),
+		audience: cmp.Or(app.Audience, DefaultAudience),
 	})
 }
 

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -105,9 +106,9 @@ func (e *Emulator) assertionClaims(o AssertionOptions) map[string]any {
 		o.Lifetime = time.Hour
 	}
 	claims := map[string]any{
-		"iss": orElse(o.Issuer, e.IssuerURL()),
-		"sub": orElse(o.Subject, DefaultSubject),
-		"aud": orElse(o.Audience, DefaultAudience),
+		"iss": cmp.Or(o.Issuer, e.IssuerURL()),
+		"sub": cmp.Or(o.Subject, DefaultSubject),
+		"aud": cmp.Or(o.Audience, DefaultAudience),
 		"iat": o.IssuedAt.Unix(),
 		"nbf": o.NotBefore.Unix(),
 		"exp": o.IssuedAt.Add(o.Lifetime).Unix(),
@@ -118,7 +119,7 @@ func (e *Emulator) assertionClaims(o AssertionOptions) map[string]any {
 }
 
 func algorithmOf(o AssertionOptions) jose.SignatureAlgorithm {
-	return jose.SignatureAlgorithm(orElse(o.Algorithm, string(jose.RS256)))
+	return jose.SignatureAlgorithm(cmp.Or(o.Algorithm, string(jose.RS256)))
 }
 
 // unsigned is what a forger without any key would try.
@@ -136,11 +137,4 @@ func spoilSignature(token string) string {
 	raw, _ := base64.RawURLEncoding.DecodeString(token[dot+1:])
 	raw[len(raw)/2] ^= 1
 	return token[:dot+1] + base64.RawURLEncoding.EncodeToString(raw)
-}
-
-func orElse(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
 }

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -70,7 +71,7 @@ func (v *Vault) challenge(w http.ResponseWriter, failed *vaultError) {
 // target reads a secret's name and version out of /secrets/{name} or /secrets/{name}/{version}.
 func target(r *http.Request) (name, versionID string, failed *vaultError) {
 	// RawPath is set where an escaped slash would otherwise pass for a real one; no name has a percent sign.
-	rest, found := strings.CutPrefix(orElse(r.URL.RawPath, r.URL.Path), "/secrets/")
+	rest, found := strings.CutPrefix(cmp.Or(r.URL.RawPath, r.URL.Path), "/secrets/")
 	name, versionID, _ = strings.Cut(rest, "/")
 	switch {
 	case !found || strings.Contains(versionID, "/"):

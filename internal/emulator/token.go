@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"math/rand/v2"
 	"strings"
@@ -127,7 +128,7 @@ func (e *Emulator) verify(token string) *bearer {
 		return nil
 	}
 	b := &bearer{
-		clientID: orElse(claims.AppID, claims.Party), objectID: claims.ObjectID, tenant: claims.Tenant,
+		clientID: cmp.Or(claims.AppID, claims.Party), objectID: claims.ObjectID, tenant: claims.Tenant,
 		issuer: claims.Issuer, audience: strings.TrimSuffix(claims.Audience, "/"),
 		notBefore: time.Unix(claims.NotBefore, 0), expires: time.Unix(claims.Expires, 0),
 	}

@@ -2,7 +2,8 @@ package entra
 
 import "fmt"
 
-// remedy says what an AADSTS code means for a federated credential, and what to do.
+// remedy says what an AADSTS code means for a federated credential, and what to do. The codes are those of Microsoft's
+// "Microsoft Entra authentication and authorization error codes".
 func remedy(code int) string {
 	switch code {
 	case 70021:

@@ -173,7 +173,7 @@ func readPEM(setting, name string) ([]byte, error) {
 	if err != nil {
 		return nil, unreadable(setting, name, err)
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	content, err := io.ReadAll(io.LimitReader(file, maxPEM+1))
 	if err != nil {
 		return nil, unreadable(setting, name, err)

@@ -112,7 +112,7 @@ func (p *pair) client(t *testing.T, http2 bool) *http.Client {
 // presented is the name in the certificate that a new connection is shown.
 func presented(t *testing.T, r *running) string {
 	t.Helper()
-	conn, err := tls.Dial("tcp", r.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // only looking
+	conn, err := tls.Dial("tcp", r.Addr().String(), &tls.Config{InsecureSkipVerify: true}) // only looking
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (e *edge) rescue(a *answer, r *http.Request) {
 	if cause == nil {
 		return
 	}
-	if cause == http.ErrAbortHandler { //nolint:errorlint // the very value means "cut the connection", not a failure
+	if cause == http.ErrAbortHandler { // the very value means "cut the connection", not a failure
 		panic(http.ErrAbortHandler)
 	}
 	e.log.Error().Str("remote", remoteHost(r)).Str("protocol", r.Proto).Strs("stack", stack()).

@@ -319,7 +319,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	pair := newPair(t, "first.example")
 	r := start(t, pair.use)
 	for _, version := range []uint16{tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
-		//nolint:gosec // the old version is the point
+		// the old version is the point
 		conn, err := tls.Dial("tcp", r.Addr().String(), &tls.Config{RootCAs: pair.roots(t), ServerName: "first.example",
 			MinVersion: version, MaxVersion: version})
 		if served := err == nil; served != (version >= tls.VersionTLS12) {

@@ -27,7 +27,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer tasks.Wait()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	defer s.Close() //nolint:errcheck // what there was to lose is reported by drain
+	defer s.Close() // what there was to lose is reported by drain
 
 	public, admin := make(chan error, 1), make(chan error, 1)
 	tasks.Go(func() { public <- s.servePublic(background) })

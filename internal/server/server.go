@@ -22,12 +22,12 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultMaxHeaderBytes = 16 << 10
-	DefaultConnections    = 1024
-	DefaultReadTimeout    = 10 * time.Second
-	DefaultWriteTimeout   = 30 * time.Second // above the 20 s in which every request is answered
-	DefaultIdleTimeout    = 75 * time.Second // above the 60 s that load balancers keep a connection, so that they close first
-	DefaultDrain          = 25 * time.Second // a request that came last still has its 20 s
+	defaultMaxHeaderBytes = 16 << 10
+	defaultConnections    = 1024
+	defaultReadTimeout    = 10 * time.Second
+	defaultWriteTimeout   = 30 * time.Second // above the 20 s in which every request is answered
+	defaultIdleTimeout    = 75 * time.Second // above the 60 s that load balancers keep a connection, so that they close first
+	defaultDrain          = 25 * time.Second // a request that came last still has its 20 s
 )
 
 const (
@@ -95,12 +95,12 @@ func New(options Options) (*Server, error) {
 }
 
 func withDefaults(o Options) Options {
-	fill(&o.MaxHeaderBytes, DefaultMaxHeaderBytes)
-	fill(&o.Connections, DefaultConnections)
-	fill(&o.ReadTimeout, DefaultReadTimeout)
-	fill(&o.WriteTimeout, DefaultWriteTimeout)
-	fill(&o.IdleTimeout, DefaultIdleTimeout)
-	fill(&o.Drain, DefaultDrain)
+	fill(&o.MaxHeaderBytes, defaultMaxHeaderBytes)
+	fill(&o.Connections, defaultConnections)
+	fill(&o.ReadTimeout, defaultReadTimeout)
+	fill(&o.WriteTimeout, defaultWriteTimeout)
+	fill(&o.IdleTimeout, defaultIdleTimeout)
+	fill(&o.Drain, defaultDrain)
 	return o
 }
 
@@ -158,7 +158,7 @@ func (s *Server) newHTTPServer(next http.HandlerFunc, closing func() bool) *http
 		ErrorLog:                     newErrorLog(o.Log),
 		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          128,
+			MaxConcurrentStreams:          32,
 			MaxReceiveBufferPerConnection: 256 << 10, // times Connections is what unread bodies can hold
 			MaxReceiveBufferPerStream:     256 << 10,
 			SendPingTimeout:               o.ReadTimeout,

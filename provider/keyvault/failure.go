@@ -28,7 +28,9 @@ func (v *Vault) fail(ref secret.Ref, k secret.Kind, r secret.Reason, what string
 // classify turns what the SDK returned into an *secret.Error. The SDK's text is never used: it holds answers.
 func (v *Vault) classify(ctx context.Context, ref secret.Ref, err error) *secret.Error {
 	if e, ok := errors.AsType[*secret.Error](err); ok { // the credential's, or the guard's
-		return e
+		failure := *e
+		failure.Identity = true
+		return &failure
 	}
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		return v.answered(ref, answer)

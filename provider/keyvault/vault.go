@@ -98,7 +98,7 @@ func parseURL(raw string) (host, scope string, err error) {
 
 // vaultName tells whether s is one label as Key Vault allows it.
 func vaultName(s string) bool {
-	return s != "" && len(s) <= 24 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && s[0] != '-' && s[len(s)-1] != '-'
+	return s != "" && len(s) <= 63 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && s[0] != '-' && s[len(s)-1] != '-'
 }
 
 // Subject names whom Entra sees for the request.
