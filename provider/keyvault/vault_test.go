@@ -242,7 +242,7 @@ func TestOnlyVaultsOfAzureAreOpened(t *testing.T) {
 		"https://evil.example/kv.vault.azure.net", "https://evil.example#.vault.azure.net", "https://vault.azure.net", "https://.vault.azure.net",
 		"https://a.b.vault.azure.net", "https://user:hunter2-canary@kv.vault.azure.net", "https://10.0.0.1", "https://kv.vault.azure.net/secrets",
 		"https://kv.vault.azure.net?x=1", "https://-kv.vault.azure.net", "https://kv%2eevil.vault.azure.net", "kv.vault.azure.net",
-		"https://" + strings.Repeat("a", 25) + ".vault.azure.net", "https://\x00.vault.azure.net"} {
+		"https://" + strings.Repeat("a", 64) + ".vault.azure.net", "https://\x00.vault.azure.net"} {
 		_, err := keyvault.New(keyvault.Options{Alias: "door", URL: url, Identity: w.identity(t), Transport: w.transport})
 		if err == nil || !strings.Contains(err.Error(), "vault door: url") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", url, err)
