@@ -71,6 +71,23 @@ func TestAfterARefusalNothingOldServesEverAgain(t *testing.T) {
 	}
 }
 
+// While Entra can't say who we are, nobody says that we still may have what is remembered; it serves again once the vault
+// alone is the trouble.
+func TestWhileEntraIsDownNothingOldServes(t *testing.T) {
+	for _, fault := range passing {
+		bubble(t, provider.Options{}, time.Hour, func(t *testing.T, r *provider.Router, s *source) {
+			want(t, ask(r, of(1), "shared/a"), "fetched value-0")
+			entra := *fault
+			entra.Identity = true
+			s.set(func(s *source) { s.fail = &entra })
+			want(t, ask(r, of(2), "shared/a"), fault.Kind.String()+" "+string(fault.Reason))
+			want(t, ask(r, of(1), "shared/a"), "build value-0")
+			s.set(func(s *source) { s.fail = passing[1] })
+			want(t, ask(r, of(2), "shared/a"), "stale value-0")
+		})
+	}
+}
+
 func TestOurOwnTroubleIsNoOutage(t *testing.T) {
 	bubble(t, provider.Options{}, time.Hour, func(t *testing.T, r *provider.Router, s *source) {
 		want(t, ask(r, of(1), "shared/a"), "fetched value-0")

@@ -85,7 +85,7 @@ func TestACutRequestIsNotReplayed(t *testing.T) {
 	// What came after policy is told apart from it.
 	s.Vault("kv-reload").Delete("ci-token")
 	e = s.nothing(t, push("acme/app"), "shared/ci-token")
-	if _, out := command(t, "explain", "--file", s.Record, e.ID); !strings.Contains(out, "ALLOWED") || !strings.Contains(out, "denied for not-found after that") {
+	if _, out := command(t, "explain", "--file", s.Record, e.ID); !strings.Contains(out, "DENIED") || !strings.Contains(out, "reason: not-found; the policy allowed it by first") {
 		t.Errorf("a secret that is not there: %s", out)
 	}
 }
