@@ -19,6 +19,9 @@ record: {file: DIR/audit.jsonl}
 listen: {address: "127.0.0.1:0", admin: "127.0.0.1:0"}
 `
 
+// memory is where a sync never waits for a disk that others keep busy.
+const memory = "/dev/shm"
+
 // edited writes the configuration with its one binding called so.
 func edited(t *testing.T, file, name string) {
 	t.Helper()
@@ -30,7 +33,12 @@ func edited(t *testing.T, file, name string) {
 
 func newApp(t *testing.T, afterLoad func()) (a *App, file string) {
 	t.Helper()
-	file = filepath.Join(t.TempDir(), "drone-entra.yaml")
+	dir, err := os.MkdirTemp(memory, "drone-entra-test-")
+	if err != nil {
+		dir = t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	file = filepath.Join(dir, "drone-entra.yaml")
 	edited(t, file, "first")
 	c, problems := config.Load([]string{file})
 	if c == nil {
@@ -39,7 +47,7 @@ func newApp(t *testing.T, afterLoad func()) (a *App, file string) {
 	if afterLoad != nil {
 		edited(t, file, "between")
 	}
-	a, err := New(c, Env{
+	a, err = New(c, Env{
 		Getenv: func(name string) string {
 			return map[string]string{"DRONE_SECRET": "0123456789abcdef0123456789abcdef"}[name]
 		},
