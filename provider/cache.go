@@ -19,6 +19,8 @@ type entry struct {
 }
 
 // serves tells whether the value may be given to b without a read.
+// All four parts of a build must be equal: build 412 of one repository is not build 412 of another, and one runner's
+// pool has no claim to what was read for another's.
 func (e *entry) serves(b build, now time.Time) bool {
 	return e.build == b && now.Sub(e.began) < buildWindow
 }
@@ -38,11 +40,14 @@ func copied(f secret.Fetched, how string) secret.Fetched {
 
 // keep remembers the value of a read for as long as somebody may have it, and makes room for it. Router.mu is held, and
 // the key has no entry.
+//
+// A value larger than the whole cache is served to those who wait for it and then forgotten.
 func (r *Router) keep(f *read, fetched secret.Fetched, lifetime time.Duration) {
 	size := fetched.Value.Len()
 	if size > r.options.Bytes {
 		return
 	}
+	// It ends: the value by itself is within the bound, so an empty cache has room for it.
 	for len(r.entries) >= r.options.Entries || r.bytes+size > r.options.Bytes {
 		r.remove(r.recent.Back().Value.(*entry))
 	}
@@ -64,6 +69,7 @@ func (r *Router) remove(e *entry) {
 }
 
 // sweep removes what nobody may have any more, so that values don't lie in memory for longer than they are of use.
+// It runs only while there are entries: keep starts it, and it stops itself with the last one.
 func (r *Router) sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,6 +9,8 @@ import (
 )
 
 // read is one call of a Source under way, and all who wait for it.
+// It ends by itself, within the Router's Timeout, whether or not anybody still waits. The value is cleared with the
+// last of them.
 type read struct {
 	key   key
 	build build // whom it was begun for
@@ -23,6 +25,8 @@ type read struct {
 }
 
 // active is the reads of one key that are under way: a second one begins when the first has taken a second.
+// So nobody joins a read
+// whose value may be older than his question by more than joinWindow.
 type active struct {
 	latest  *read // the one that may be joined
 	running int
@@ -38,6 +42,9 @@ func (f *read) leave() {
 }
 
 // board joins the read under way or begins one. Router.mu is held.
+//
+// It returns a read in which the caller is counted already, so that he must leave it, or an error. A door at its limit
+// says whether it is busy or hangs: the former passes, the latter lets the last value serve.
 func (r *Router) board(d *door, k key, req secret.Request, ref secret.Ref, now time.Time) (*read, string, *secret.Error) {
 	a := r.active[k]
 	switch {
@@ -66,6 +73,7 @@ func (r *Router) board(d *door, k key, req secret.Request, ref secret.Ref, now t
 }
 
 // run reads, detached from whoever asked first.
+// ctx hangs on the Router: a first caller who goes away must not fail those who joined him.
 func (r *Router) run(d *door, f *read, req secret.Request, ref secret.Ref) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.options.Timeout)
 	defer cancel()
@@ -84,6 +92,9 @@ func (r *Router) run(d *door, f *read, req secret.Request, ref secret.Ref) {
 }
 
 // learn takes from the end of a read whether the source hangs. Router.mu is held.
+//
+// For example: read A began, then read B. B is answered, then A times out. The source does not hang, since it answered
+// somebody who asked later; had A timed out first and B after it, it would.
 func (d *door) learn(f *read, err *secret.Error) {
 	d.unidentified = err != nil && err.Identity
 	if err == nil || err.Reason != secret.ReasonTimeout && err.Reason != secret.ReasonLate {
@@ -98,6 +109,10 @@ func (d *door) learn(f *read, err *secret.Error) {
 
 // conclude remembers what a read told. A read that began before another which already told something changes nothing.
 // Router.mu is held.
+//
+// For example: read A began before a secret was deleted, read B after it. B says "not found" first; then A brings the
+// old value. Those who wait for A get it, but it is not kept. A failure that tells nothing of the secret, such as a
+// timeout, leaves what is kept alone; one that does, such as a 403, removes it.
 func (r *Router) conclude(d *door, f *read, fetched secret.Fetched, err *secret.Error) {
 	a := r.active[f.key]
 	a.running--

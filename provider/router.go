@@ -46,6 +46,8 @@ const (
 )
 
 // Router is a secret.Fetcher over the doors of one configuration. It is safe for concurrent use.
+//
+// mu is never held while a source works. What a caller gets is always a copy of its own.
 type Router struct {
 	options Options
 	doors   map[string]*door
@@ -74,9 +76,12 @@ type door struct {
 }
 
 // key tells values apart. The vault is the alias: two aliases of one vault may be opened by two identities.
+// version is empty for the current one. subject is part of it because two subjects may have different rights.
 type key struct{ vault, name, version, subject string }
 
 // build is whom a value was read for.
+// A number counts in its repository only, and a repository only among the runners of
+// one pool: their key is all that proves it.
 type build struct {
 	pool, uid, slug string
 	number          int64
@@ -109,6 +114,7 @@ func NewRouter(doors map[string]Door, o Options) *Router {
 	return r
 }
 
+// defaulted gives otherwise for what is not set; no bound can be zero or less.
 func defaulted[T int | time.Duration](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
@@ -119,6 +125,9 @@ func defaulted[T int | time.Duration](v, otherwise T) T {
 // Fetch brings the whole secret that the grant names; How says where it came from. The caller owns the returned bytes and
 // clears them. Failures are *secret.Error: the source's own; Busy when too many reads are under way; Late when ctx ends
 // first, or when the door hangs and has nothing older to serve.
+//
+// The way: what was read for this very build within the last minute; else a read under way that is young enough; else a
+// read of one's own; and when that fails in passing, the last value, for as long as the door's Stale says.
 func (r *Router) Fetch(ctx context.Context, req secret.Request, grant secret.Grant) (secret.Fetched, error) {
 	ref := grant.Ref
 	d := r.doors[ref.Vault]
@@ -145,6 +154,8 @@ func (r *Router) Fetch(ctx context.Context, req secret.Request, grant secret.Gra
 }
 
 // wait returns what the read brings, or what there is to say when it brings nothing in time.
+// hasty means that the door was known to hang when the read was boarded: then a second is enough, as the last value, if
+// it may serve, is no better after fifteen. A read that is given up goes on, and shows when the source is back.
 func (r *Router) wait(ctx context.Context, d *door, f *read, how string, hasty bool) (secret.Fetched, error) {
 	var enough <-chan time.Time
 	if hasty {
@@ -178,6 +189,9 @@ func (r *Router) wait(ctx context.Context, d *door, f *read, how string, hasty b
 
 // lastResort returns the last value where the door allows it and the failure says no more than that the source can't
 // answer now; else the failure. Router.mu is held.
+//
+// Not while we can't prove who we are: a right that was taken away looks the same as a token endpoint that is down, and
+// then the last value would go on serving somebody who has lost it.
 func (r *Router) lastResort(d *door, k key, err *secret.Error) (secret.Fetched, error) {
 	if passing(err.Reason) && !err.Identity && !d.unidentified {
 		if e := r.entries[k]; e != nil && r.options.Now().Sub(e.began) < d.Stale {
@@ -188,6 +202,8 @@ func (r *Router) lastResort(d *door, k key, err *secret.Error) (secret.Fetched, 
 }
 
 // passing tells whether a failure says only that the source can't answer now.
+// Failures are of three sorts: passing ones let the last value serve; conclusive ones remove it for good; those that
+// are ours (busy, late, internal) do neither.
 func passing(reason secret.Reason) bool {
 	switch reason {
 	case secret.ReasonTimeout, secret.ReasonNetwork, secret.ReasonThrottled, secret.ReasonUnavailable:
@@ -207,6 +223,8 @@ func conclusive(reason secret.Reason) bool {
 }
 
 // Close ends the reads under way, waits for them and clears every value. A Fetch after it fails.
+// It waits for as long as sources take to notice; Source.Get promises to return when its context ends. Values that
+// callers still hold are theirs.
 func (r *Router) Close() {
 	r.mu.Lock()
 	r.closed = true

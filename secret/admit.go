@@ -8,6 +8,10 @@ import "time"
 // where Drone's log masking does not cover that value. It is either f's own or bytes of its own.
 //
 // The error is an *Error of kind Denied, or Garbled for a whole secret that is empty.
+//
+// The order is that of who can help: first what somebody did in Key Vault on purpose, then time, then what the
+// operator demands, then the content. Expires is the first moment at which the secret no longer holds, NotBefore the
+// first at which it does. An alias that the policy does not know makes no demands; Decide grants none.
 func (p *Policy) Admit(g Grant, f Fetched, now time.Time) (Fetched, error) {
 	var demands Vault
 	if v := p.vaults[g.Ref.Vault]; v != nil {
@@ -41,4 +45,5 @@ func (p *Policy) Admit(g Grant, f Fetched, now time.Time) (Fetched, error) {
 	return f, nil
 }
 
+// stamp writes a time as the record does, RFC 3339 in UTC.
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -10,9 +10,13 @@ import (
 // holds for the cell as a whole: it is denied if and only if one deny holds for all of the cell.
 
 // anything stands for a text that nobody thought of. The grammar of patterns refuses it.
+// So in a generic request only a "*" or a "**" matches it. A test pairs random patterns and texts to prove that.
 const anything = "?"
 
 // template is a request with "*" in its texts, each to be filled with the same word.
+//
+// It is not parsed on its way to a decision: ref and alone are given to Decide's own parts, since "?" is in no valid
+// name. Trigger and UID are never filled: people and ids are not patterns.
 type template struct {
 	Request
 	ref   Ref    // the secret
@@ -22,6 +26,8 @@ type template struct {
 // generic is the request with the character that no pattern holds.
 func (t *template) generic() template { return t.filled(anything) }
 
+// filled puts the word in the place of each "*" and returns a copy. All places get the same word, so that the slug
+// and the source repository of a pull request stay equal.
 func (t *template) filled(word string) template {
 	f := *t
 	for _, s := range [...]*string{
@@ -36,6 +42,7 @@ func (t *template) filled(word string) template {
 }
 
 // decide is Decide for a reference that was never a text: a generic one would not parse.
+// It runs the same code as Decide behind the parser: a second evaluator could disagree with the first.
 func (p *Policy) decide(t *template) Decision {
 	d := Decision{Reason: ReasonName, policy: p, request: t.Request}
 	if t.alone != "" {
@@ -47,13 +54,19 @@ func (p *Policy) decide(t *template) Decision {
 }
 
 // grants tells whether the decision gives what the template is about: a name may lead elsewhere.
+// Without that, a name that another binding maps elsewhere would count as access to this secret.
 func (t *template) grants(d *Decision) bool {
 	return d.Allowed() && (t.alone == "" || d.Grant.Ref == t.ref)
 }
 
 // cells splits a line into its products of one alternative each.
+//
+// Their number is the product of the lengths of When, Repos, Pools, Asked and Actors. The patterns themselves are
+// never split: "acme/*" is one alternative. Lists are cut with their capacity, so that joining one cell can't write
+// into another's.
 func (l *Line) cells() iter.Seq[Line] {
 	return func(yield func(Line) bool) {
+		// One alternative, "whoever", where no actor is needed.
 		actors := [][]string{nil}
 		if l.Actors != nil {
 			actors = actors[:0]
@@ -91,6 +104,11 @@ func (l Line) owning() Line {
 
 // alternatives splits a condition, as a binding means it, into those with one pattern in each list. It yields none for a
 // condition that never holds.
+//
+// For example, with tags first:
+//
+//	promote {deploy_to: [eu, us], branches: [main], tags: [v*]}
+//	  →  eu on tag v*,  us on tag v*,  eu on main,  us on main
 func (c Condition) alternatives(yield func(Condition) bool) {
 	if c.Event == PullRequest {
 		base := Condition{Event: c.Event, From: c.From}
@@ -133,6 +151,8 @@ func oneByOne(list []Pattern, matters bool) (single [][]Pattern) {
 	return single
 }
 
+// refAlternatives has one condition for each tag and each branch. Neither stated is the default branch, except that a
+// tag event without tags never holds. With tags alone, the default branch is not meant.
 func (c *Condition) refAlternatives() (list []Condition) {
 	for i := range c.Tags {
 		list = append(list, Condition{Event: c.Event, Tags: c.Tags[i : i+1 : i+1]})
@@ -151,6 +171,9 @@ func (c *Condition) refAlternatives() (list []Condition) {
 
 // templates yields the requests that stand for a cell: one for each number of segments that a "**" may have, the largest
 // first, up to deepest, beyond which one more makes no difference; and for a secret with keys the whole and a key.
+//
+// The cell must have one entry in each of its lists. An id that is not pinned becomes UnknownUID: Decide gives
+// nothing to a request without an id. A trigger is the actor's login, which is the plainest proof of a person.
 func (l *Line) templates(deepest int) iter.Seq[template] {
 	return func(yield func(template) bool) {
 		base := template{ref: l.Secret.template(), alone: l.Asked[0]}
@@ -167,6 +190,7 @@ func (l *Line) templates(deepest int) iter.Seq[template] {
 				if !yield(t) {
 					return
 				}
+				// The whole and its keys are two things to another rule, which may give one alone.
 				if base.alone == "" && !l.Exact && t.ref.Key == "" {
 					t.ref.Key = "*"
 					if !yield(t) {
@@ -179,6 +203,9 @@ func (l *Line) templates(deepest int) iter.Seq[template] {
 }
 
 // builds yields the template with each kind of build of the cell's condition.
+//
+// Each is the most credible build of its kind: a pull request from the repository's own branch where the condition
+// wants that, else from a fork; a branch or a tag by its full ref.
 func (l *Line) builds(t template, deepest int) iter.Seq[template] {
 	c := &l.When[0]
 	t.Build.Event = string(c.Event)
@@ -195,6 +222,7 @@ func (l *Line) builds(t template, deepest int) iter.Seq[template] {
 			default:
 				t.Build.Ref = "refs/heads/" + branch
 			}
+			// The default branch is then, by definition, the branch that was pushed to or is to be merged into.
 			if c.defaultBranch() {
 				t.Repo.DefaultBranch = branch
 			}
@@ -224,6 +252,7 @@ func (l *Line) branchTemplates(deepest int) []string {
 	switch {
 	case c.defaultBranch() && l.DefaultIs != nil:
 		return l.DefaultIs[0].templates(deepest)
+	// Whatever the default branch is called: "*", and "*/*" for names with a slash.
 	case c.defaultBranch():
 		return starTemplates("", deepest, "")
 	case c.Event == PullRequest:
@@ -234,6 +263,7 @@ func (l *Line) branchTemplates(deepest int) []string {
 	return c.Branches[0].templates(deepest)
 }
 
+// listTemplates takes a list of at most one pattern; a nil one leaves the field empty.
 func listTemplates(list []Pattern, deepest int) []string {
 	if list == nil {
 		return []string{""}
@@ -241,6 +271,8 @@ func listTemplates(list []Pattern, deepest int) []string {
 	return list[0].templates(deepest)
 }
 
+// template is the reference with the pattern's own stars in it. A pinned pattern stands for a pinned reference,
+// although "@*" gives the current version, too.
 func (p *ReadPattern) template() Ref {
 	r := Ref{Vault: p.vault, Name: p.name}
 	if p.pinned {
@@ -253,9 +285,14 @@ func (p *ReadPattern) template() Ref {
 }
 
 // manyStars is how many "**" of one pattern are varied one by one; more of them change together.
+// With n of them there would be deepest^n templates.
 const manyStars = 2
 
 // templates spells out each "**" as one, two, … deepest segments.
+//
+// For example, acme/** with 3:  acme/*/*/*,  acme/*/*,  acme/*. The depth matters since another rule may have one
+// segment less or more: a deny of acme/* does not hold for acme/a/b. Beyond one segment more than any rule has, only
+// a "**" can match, and to that one more makes no difference.
 func (p Pattern) templates(deepest int) (list []string) {
 	text := p.text
 	if p.fold {

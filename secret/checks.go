@@ -33,6 +33,7 @@ func (c Check) String() string {
 	return fmt.Sprintf("%s: wants %s, got %s", c.Station, given(c.Want), given(printable(c.Got)))
 }
 
+// given shows an empty text as such: "got " with nothing behind it reads like a fault.
 func given(s string) string {
 	if s == "" {
 		return "(nothing)"
@@ -41,6 +42,8 @@ func given(s string) string {
 }
 
 // printable shows a stranger's text as one harmless line.
+// Branch names may hold line breaks, terminal escapes and U+202E: printed raw, one could forge a line of the log or
+// turn a denial into what looks like a grant.
 func printable(s string) string {
 	q := strconv.QuoteToASCII(s)
 	if q[1:len(q)-1] == s {
@@ -70,6 +73,7 @@ func (d *Decision) Why() string {
 }
 
 // meanings lists what the bindings that match take an ambiguous name for.
+// Only bindings that would grant are listed: the others are none of this build's business.
 func (d *Decision) meanings() string {
 	_, alone, _ := asked(d.request.Path, d.request.Name)
 	var list []string
@@ -123,6 +127,7 @@ func (d *Decision) Checks() iter.Seq[Check] {
 	}
 }
 
+// denyCheck must only be called where DeniedBy is set, which is the id of one of the policy's denies.
 func (d *Decision) denyCheck() Check {
 	i := slices.IndexFunc(d.policy.denies, func(x deny) bool { return x.ID == d.DeniedBy })
 	rule := d.policy.denies[i]
@@ -137,6 +142,8 @@ type candidate struct {
 	at      station
 }
 
+// candidates goes through all bindings, not the index: those that give the secret to other repositories are shown,
+// too. A request for a vault that is not configured, or for no secret at all, has none.
 func (d *Decision) candidates() []candidate {
 	ref, alone, ok := asked(d.request.Path, d.request.Name)
 	if !ok || alone == "" && d.policy.vaults[ref.Vault] == nil {
@@ -190,6 +197,8 @@ func (b *binding) checks(r *Request, c candidate) []Check {
 
 // describe says what the binding wants at a station and what the request has; relevant is false where there is nothing
 // to say unless it failed.
+//
+// got is the stranger's text as it came: whoever prints it makes it printable first, as Check.String does.
 func (b *binding) describe(r *Request, s station, c candidate) (want, got string, relevant bool) {
 	condition := b.condition(r)
 	switch s {
@@ -223,7 +232,8 @@ func (b *binding) describe(r *Request, s station, c candidate) (want, got string
 	return b.persons(), actor, b.actors.stated
 }
 
-// condition is the one for the request's event that came furthest.
+// condition is the one for the request's event that came furthest. A binding without `when` has pushToDefault; so has,
+// as a stand-in, one that knows nothing of the event, which stops there.
 func (b *binding) condition(r *Request) *Condition {
 	best, at := &pushToDefault, atName
 	for i := range b.When {
@@ -238,6 +248,7 @@ func (b *binding) events() string {
 	return join(b.conditions(), func(c Condition) string { return string(c.Event) })
 }
 
+// reads says what the binding gives: its patterns, and each name with its target.
 func (b *binding) reads() string {
 	names := make([]string, 0, len(b.Names))
 	for name, ref := range b.Names {
@@ -247,6 +258,7 @@ func (b *binding) reads() string {
 	return strings.Join(append(strings.Fields(joinWith(b.Read, ReadPattern.String, " ")), names...), " or ")
 }
 
+// persons says whom the binding wants behind a build, with the groups dissolved into logins.
 func (b *binding) persons() string {
 	switch {
 	case b.actors.any:
@@ -257,6 +269,7 @@ func (b *binding) persons() string {
 	return strings.Join(append(slices.Clone(b.actors.logins), members(b.actors.groups)...), " or ")
 }
 
+// members lists the logins of all groups in order; one who is in two groups is there twice.
 func members(groups []map[string]struct{}) []string {
 	var logins []string
 	for _, group := range groups {

@@ -8,6 +8,9 @@ import (
 )
 
 // Change is something that one policy gives and the other does not: each alternative in its Line is, at least in part.
+//
+// It says more than that a line of a file changed: a binding may be rewritten, split or renamed, and nobody gains or
+// loses anything; or a deny goes, and the change is in bindings that nobody touched.
 type Change struct {
 	Gained bool // the newer policy gives it; else the older one did
 	Line
@@ -18,8 +21,12 @@ type Change struct {
 
 // Diff says what becomes readable and what no longer does, from one policy to the next. It is empty if and only if both
 // decide every request alike, but for what lies behind an alias: a vault's host and demands are not compared.
+//
+// Both policies must stay as they are meanwhile, which compiled ones do. What one gives is cut into cells; the other
+// is asked about each by its generic requests, and where it has rules that cut a cell in two, about the parts.
 func Diff(older, newer *Policy) []Change {
 	a, b := NewSurvey(older), NewSurvey(newer)
+	// A "**" has to be spelled as deep as either policy can tell apart.
 	a.deepest = max(a.deepest, b.deepest)
 	b.deepest = a.deepest
 	changes := append(b.beyond(a, true), a.beyond(b, false)...)
@@ -32,6 +39,7 @@ func Diff(older, newer *Policy) []Change {
 	return changes
 }
 
+// compareBool puts false first.
 func compareBool(a, b bool) int {
 	switch {
 	case a == b:
@@ -43,6 +51,9 @@ func compareBool(a, b bool) int {
 }
 
 // beyond lists what s gives and other does not.
+//
+// Cells are joined again only where the reason is the same, so that each change has one sentence to explain it. The
+// order in which groups come out is Go's map order; Diff sorts.
 func (s *Survey) beyond(other *Survey, gained bool) (changes []Change) {
 	for _, line := range s.All() {
 		groups := map[string][]Line{}
@@ -69,6 +80,7 @@ func (s *Survey) beyond(other *Survey, gained bool) (changes []Change) {
 }
 
 // keyCells splits a secret into its whole and its keys, since another policy may give one of them alone.
+// For example, vault/db becomes the whole vault/db and, by itself, vault/db/*.
 func (l *Line) keyCells() func(func(Line) bool) {
 	return func(yield func(Line) bool) {
 		if l.Exact || l.Secret.keyed {
@@ -85,6 +97,10 @@ func (l *Line) keyCells() func(func(Line) bool) {
 
 // differing returns the parts of a cell that s gives and other does not: all of the cell, if its generic requests say so,
 // or what it has in common with the rules of the other policy that withhold something.
+//
+// The second look is needed because a generic request is denied only by a rule that holds for all of its cell. A new
+// deny of acme/app leaves the generic request for acme/* allowed, and yet takes something away: the part that both
+// are about.
 func (s *Survey) differing(other *Survey, cell *Line) []Line {
 	if s.beyondOf(other, cell) != nil {
 		return []Line{*cell}
@@ -101,6 +117,7 @@ func (s *Survey) differing(other *Survey, cell *Line) []Line {
 }
 
 // beyondOf returns a template for the cell that s grants and other does not, or nil.
+// "Does not" includes that the other grants another secret for the same name: the pipeline would get different bytes.
 func (s *Survey) beyondOf(other *Survey, cell *Line) *template {
 	for t := range cell.templates(s.deepest) {
 		if generic := t.generic(); s.grantsBeyond(other, &generic, (*Policy).decide) {
@@ -110,6 +127,7 @@ func (s *Survey) beyondOf(other *Survey, cell *Line) *template {
 	return nil
 }
 
+// grantsBeyond decides one template in both policies. decide is the generic or the real evaluator.
 func (s *Survey) grantsBeyond(other *Survey, t *template, decide func(*Policy, *template) Decision) bool {
 	mine := decide(s.policy, t)
 	if !t.grants(&mine) {
@@ -120,6 +138,7 @@ func (s *Survey) grantsBeyond(other *Survey, t *template, decide func(*Policy, *
 }
 
 // differs finds a request, in words, that s grants and other does not.
+// differs is decided by Decide itself, from the request's own text, so that its answer can be shown as proof.
 func (s *Survey) differs(other *Survey, l *Line) (Request, bool) {
 	for cell := range l.cells() {
 		for t := range cell.templates(s.deepest) {
@@ -142,6 +161,9 @@ func (s *Survey) differs(other *Survey, l *Line) (Request, bool) {
 func (s *Survey) against(l *Line) []*region { return s.againstIn(s, l) }
 
 // againstIn is against for a line of another survey.
+//
+// A name that leads elsewhere stands against it, too: two bindings that disagree make the name ambiguous for both. A
+// binding that maps it to the same secret does not.
 func (s *Survey) againstIn(of *Survey, l *Line) (list []*region) {
 	for i := range s.regions {
 		if s.overlap(l, &s.regions[i]) {
@@ -165,6 +187,8 @@ func (s *Survey) againstIn(of *Survey, l *Line) (list []*region) {
 }
 
 // why says what stands in the other policy's way, and which of its bindings give a part of the cell nevertheless.
+//
+// because is empty where the other policy has no binding that gives it, which needs no words.
 func (s *Survey) why(other *Survey, cell *Line) (because string, partly []string) {
 	t := s.beyondOf(other, cell)
 	if t == nil {
@@ -189,6 +213,7 @@ func (s *Survey) why(other *Survey, cell *Line) (because string, partly []string
 }
 
 // givesPart tells whether a binding gives what is in the cell, to some of its requests.
+// It is what tells "nobody could read this before" from "main could already, now every branch can".
 func (s *Survey) givesPart(rule int32, cell *Line) bool {
 	b := &s.policy.bindings[rule]
 	if commonRepos(cell.Repos, b.Repos) == nil {
@@ -208,6 +233,8 @@ func (s *Survey) givesPart(rule int32, cell *Line) bool {
 }
 
 // gift narrows a cell to what the binding reads of its secret.
+// A name alone can't be narrowed: it leads to the cell's secret or elsewhere. A reference is narrowed by every
+// pattern and every target of the binding, each to a line of its own.
 func (b *binding) gift(cell *Line) (list []Line) {
 	if name := cell.Asked[0]; name != "" {
 		if target, ok := b.Names[name]; ok && target == cell.Secret.template() {
@@ -233,6 +260,8 @@ func (b *binding) gift(cell *Line) (list []Line) {
 }
 
 // commonReads narrows p, of which exact says that it is about the whole secret alone, to what q is about as well.
+// p is about the whole alone or about keys (see keyCells), so a q without a key leaves its key as it is. The whole
+// alone and a key have nothing in common.
 func commonReads(p *ReadPattern, exact bool, q *ReadPattern, exactToo bool) (list []ReadPattern) {
 	versions, ok := commonVersions(p, q)
 	if p.vault != q.vault || !ok || exact && q.keyed || exactToo && p.keyed {

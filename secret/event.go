@@ -18,6 +18,7 @@ const (
 )
 
 // Outcome is how it ended.
+// It is from a closed vocabulary: people and programs search the record by it.
 type Outcome string
 
 // The outcomes.
@@ -32,6 +33,9 @@ const (
 )
 
 // Event is one entry of the record before it is written. It never holds a value, a token, a key or a request body.
+//
+// Fields that do not apply to the kind stay empty. Path, name, branch and actor in Request are a stranger's text:
+// whoever writes the entry escapes and cuts them.
 type Event struct {
 	Kind    EventKind
 	Outcome Outcome

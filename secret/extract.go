@@ -11,6 +11,8 @@ import (
 
 // extract takes what a reference's key names out of a fetched secret; without a key, all of it. A nil value means the
 // fetched one itself. The problem says why there is none, the note what to know of the value; neither quotes the secret.
+//
+// A PKCS#12 that could not be opened has a flaw, and yet its file itself, which is asked for by the key pfx.
 func extract(f *Fetched, key string) (value []byte, note, problem string) {
 	switch {
 	case f.Flaw != "" && (f.Form != FormPKCS12 || key != partPFX):
@@ -23,12 +25,24 @@ func extract(f *Fetched, key string) (value []byte, note, problem string) {
 	return value, "", problem
 }
 
+// The JSON package's own errors may quote the document, so none of them is passed on.
 const notJSON = "the secret is not one JSON object, so it has no keys"
 
 // keyOf takes one key's value out of a JSON object: a string, or a number or boolean as written. The key is a name as it
 // stands, or names of objects inside objects with dots between them. A document that could mean two things (a name twice,
 // both readings of a dot, trailing data, invalid UTF-8) has no value; problem then says why, without quoting it.
+//
+// Examples, for the key db.password:
+//
+//	{"db.password":"a"}                         →  a
+//	{"db":{"password":5e3}}                     →  5e3, as written
+//	{"db.password":"a","db":{"password":"b"}}   →  ambiguous
+//	{"db.password":"a","db.password":"a"}       →  2 times
+//
+// A lenient decoder takes the last of two equal names, another one the first: whoever reviewed the secret may have
+// seen the other value.
 func keyOf(document []byte, key string) (value []byte, problem string) {
+	// The decoder would replace bad bytes by U+FFFD and hand out a value that nobody stored.
 	if !utf8.Valid(document) {
 		return nil, notJSON
 	}
@@ -79,6 +93,9 @@ func walk(object []byte, key string) (at found) {
 }
 
 // member finds a name in a document that is one JSON object and nothing else; not ok if it isn't.
+//
+// It walks tokens because Unmarshal into a map or struct would drop repeated names silently, and into a struct match
+// them without case. m.raw is a copy; the values of other names are read and dropped.
 func member(document []byte, name string) (m found, ok bool) {
 	d := json.NewDecoder(bytes.NewReader(document))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {

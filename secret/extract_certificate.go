@@ -30,9 +30,13 @@ const (
 	maxKeyDER = 8 << 10
 )
 
+// Microsoft documents that Key Vault keeps the private key back where the certificate's policy says "not exportable".
 const noteKeyless = "the certificate came without its private key: its policy in Key Vault does not let the key be exported"
 
 // certificatePart takes a part out of a certificate; "" is all of a PKCS#12: the private key and the chain.
+//
+// But for pfx, the answer is PEM, one block after the other; the key always as PKCS#8, whatever its block's type was.
+// No problem quotes the text.
 func certificatePart(text []byte, part string, form Form) (value []byte, note, problem string) {
 	b, problem := openBundle(text)
 	if problem != "" {
@@ -59,6 +63,8 @@ func certificatePart(text []byte, part string, form Form) (value []byte, note, p
 }
 
 // bundle is what PEM blocks hold of a certificate.
+//
+// Its slices are decoded copies, never parts of the text.
 type bundle struct {
 	key   *pem.Block // as it stands in the text; nil if there is none
 	certs [][]byte   // DER, in the text's order
@@ -67,6 +73,9 @@ type bundle struct {
 
 // openBundle reads PEM blocks. It passes over text between them, and over what belongs to no certificate; a block that
 // can't be read is a problem, since a chain would be shorter for it and nobody told.
+//
+// pem.Decode skips what it can't read without a word. So the BEGIN lines are counted, and must be as many as the
+// blocks.
 func openBundle(text []byte) (b bundle, problem string) {
 	blocks, keys := 0, 0
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
@@ -112,6 +121,7 @@ func (b *bundle) whole() (value []byte, note, problem string) {
 	return append(value, chain...), note, ""
 }
 
+// privateKey is the key in PEM as PKCS#8: one form, whichever the importer had, so that a build need not look.
 func (b *bundle) privateKey() (value []byte, problem string) {
 	if b.key == nil {
 		return nil, noteKeyless
@@ -123,6 +133,7 @@ func (b *bundle) privateKey() (value []byte, problem string) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), ""
 }
 
+// leafAlone is the leaf in PEM. ordered yields at least one certificate when it has no problem.
 func (b *bundle) leafAlone() (value []byte, problem string) {
 	ordered, problem := b.ordered()
 	if problem != "" {
@@ -131,6 +142,7 @@ func (b *bundle) leafAlone() (value []byte, problem string) {
 	return encode(ordered[:1]), ""
 }
 
+// chain is all certificates in PEM, in order.
 func (b *bundle) chain() (value []byte, problem string) {
 	ordered, problem := b.ordered()
 	return encode(ordered), problem
@@ -138,6 +150,10 @@ func (b *bundle) chain() (value []byte, problem string) {
 
 // ordered is the certificates' DER, the leaf first, each followed by its issuer, at the end those that have no place.
 // Key Vault keeps the order of whoever imported them, which may be any.
+//
+// An issuer is known by its name and by its key: names alone are anybody's to choose, and two CAs may share one after
+// a renewal. It ends, since every step takes one certificate away. No trust is checked: that is for whoever uses the
+// chain.
 func (b *bundle) ordered() (ders [][]byte, problem string) {
 	if len(b.certs) > maxCerts {
 		return nil, "it holds more certificates than a chain can have"
@@ -201,6 +217,8 @@ func (b *bundle) leaf(certs []*x509.Certificate) (at int, problem string) {
 	return at, ""
 }
 
+// issued tells, by name only, whether c issued one of the others. That it may have issued itself does not count: a
+// root is a leaf where it is alone.
 func issued(c *x509.Certificate, others []*x509.Certificate) bool {
 	for _, o := range others {
 		if o != c && bytes.Equal(o.RawIssuer, c.RawSubject) {
@@ -210,6 +228,8 @@ func issued(c *x509.Certificate, others []*x509.Certificate) bool {
 	return false
 }
 
+// belongs tells whether the certificate is for this private key. A nil key, of a kind not known here, belongs to
+// none.
 func belongs(c *x509.Certificate, key any) bool {
 	private, ok := key.(interface{ Public() crypto.PublicKey })
 	if !ok {
@@ -241,6 +261,7 @@ func pkcs8(block *pem.Block) (der []byte, key any, problem string) {
 		if rest, err := asn1.Unmarshal(block.Bytes, &info); err != nil || len(rest) > 0 {
 			return nil, nil, "its private key can't be read"
 		}
+		// The outer form was checked above; an unknown kind inside leaves key nil and is handed on.
 		key, _ = x509.ParsePKCS8PrivateKey(block.Bytes)
 		return block.Bytes, key, ""
 	default:
@@ -255,6 +276,7 @@ func pkcs8(block *pem.Block) (der []byte, key any, problem string) {
 	return der, key, ""
 }
 
+// encode writes certificates as PEM, one after the other; nil for none.
 func encode(ders [][]byte) []byte {
 	var b bytes.Buffer
 	for _, der := range ders {

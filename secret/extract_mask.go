@@ -11,6 +11,9 @@ const (
 // uncovered tells what a runner leaves unmasked of a value that it got: it masks the value line by line, each without the
 // blanks around it, and passes over lines of one byte. It is on every release's way: it reads the value once at most and
 // does not allocate.
+//
+// For example, "ab\n c \n" has the line "c", which a log shows. It is a note and no refusal: masking is a courtesy of
+// the runner, and a build that means to print a secret can.
 func uncovered(value []byte) (note string) {
 	trimmed := bytes.TrimSpace(value)
 	if len(trimmed) > 1 && trimmed[0] == '{' && trimmed[len(trimmed)-1] == '}' {

@@ -88,3 +88,19 @@ func TestManyStarsEnd(t *testing.T) {
 		t.Errorf("%d templates", n)
 	}
 }
+
+// Many stars and nothing in common: the alignments are not tried one by one.
+func TestManyStarsThatNeverMeetEnd(t *testing.T) {
+	a, b := strings.Repeat("**/a/", 12)+"x", strings.Repeat("**/b/", 12)+"y"
+	p, errP := ParseSlugPattern(a)
+	q, errQ := ParseSlugPattern(b)
+	if errP != nil || errQ != nil {
+		t.Fatal(errP, errQ)
+	}
+	if common := commonPatterns(p, q); common != nil {
+		t.Errorf("%q and %q have %v in common", a, b, common)
+	}
+	if common := commonGlobs(strings.Repeat("*a", 20)+"x", strings.Repeat("*b", 20)+"y"); common != nil {
+		t.Errorf("in common are %q", common)
+	}
+}

@@ -11,6 +11,9 @@ import (
 // stands before their first "*", behind their last, and by a piece of what stands between. A look-up costs one map access
 // for each distinct pair of the lengths of both ends, and where patterns have more literal text than that, one for each
 // three characters of the slug, however many patterns there are.
+//
+// It is built once, by add and then seal, and only read afterwards, by any number of goroutines. It may yield too
+// much, never too little: a rule that it passed over would be a deny that nobody heard.
 type index struct {
 	exact map[string][]entry
 	ends  map[string]*bucket // by both ends of a pattern, see endsKey
@@ -18,6 +21,9 @@ type index struct {
 }
 
 // bucket is the patterns that share both ends.
+//
+// In a company where every team writes "acme/*-team7-*", all patterns share their ends; without the pieces each
+// look-up would have to try them all.
 type bucket struct {
 	plain  []entry
 	pieces map[piece][]entry // those whose middle has a piece, which the slug must have then
@@ -37,6 +43,8 @@ func endsKey(dst, head, tail []byte) []byte {
 	return append(append(append(dst, head...), 0), tail...)
 }
 
+// add files the patterns of a rule, whose number is its place in the policy. Nil repos are every repository, which
+// only a deny may mean.
 func (x *index) add(rule int, repos []RepoPattern) {
 	if x.exact == nil {
 		x.exact, x.ends = map[string][]entry{}, map[string]*bucket{}
@@ -54,6 +62,8 @@ func (x *index) add(rule int, repos []RepoPattern) {
 	}
 }
 
+// addPattern files a pattern with a "*", in lower case, under what stands before the first and behind the last one.
+// For example, "acme/*-svc-*" goes under "acme/" and "", and there under the piece "vc-".
 func (x *index) addPattern(pattern string, e entry) {
 	first, last := strings.IndexByte(pattern, '*'), strings.LastIndexByte(pattern, '*')
 	key := string(endsKey(nil, []byte(pattern[:first]), []byte(pattern[last+1:])))
@@ -74,6 +84,7 @@ func (x *index) addPattern(pattern string, e entry) {
 }
 
 // maxSlug is the longest slug, in bytes, that any rule is about. No forge has such a one; a look-up's time grows with it.
+// A pipeline's author does not choose the slug, but a holder of a pool's key could claim any.
 const maxSlug = 1024
 
 // pieceOf takes the end of the longest literal between the stars, where names of one family differ most.
@@ -102,6 +113,9 @@ func (x *index) seal() {
 
 // each calls yield for every pattern that may match the slug, once and in no order; a pattern with a "*" is
 // still to be matched.
+//
+// It does not allocate for slugs of usual length: the buffers are on the stack, and a map look-up by string(bytes)
+// makes no copy.
 func (x *index) each(slug string, yield func(entry)) {
 	var room [256]byte
 	folded := appendFold(room[:0], slug)
@@ -110,6 +124,7 @@ func (x *index) each(slug string, yield func(entry)) {
 	}
 	var keyRoom [256]byte
 	for _, l := range x.pairs {
+		// The ends of a pattern must not overlap in the slug: "ab*ba" does not match "aba".
 		if l.head+l.tail > len(folded) {
 			continue
 		}
@@ -120,6 +135,8 @@ func (x *index) each(slug string, yield func(entry)) {
 	}
 }
 
+// each yields the patterns of the bucket that may match what stands between the ends. A piece that occurs twice in
+// the middle counts once.
 func (b *bucket) each(middle []byte, yield func(entry)) {
 	for _, e := range b.plain {
 		yield(e)

@@ -6,6 +6,8 @@ import "slices"
 // are a product (each repository, at each condition, by each actor, …), and every alternative in them is granted for some
 // request. From the product the exceptions are to be taken away; what is left is exactly what Decide allows through this
 // binding.
+//
+// A Line may share its lists with the policy and with other lines: readers must not change them.
 type Line struct {
 	Binding string // its id
 	At      string // where it stands: file:line
@@ -45,6 +47,7 @@ func (l *Line) Names() []string {
 }
 
 // exactPattern is the pattern of one reference and nothing else, but for a whole secret's keys.
+// An empty key is no key stated, which takes keys in: whoever means the whole alone sets Exact beside it.
 func exactPattern(r Ref) ReadPattern {
 	return ReadPattern{r.String(), r.Vault, r.Name, r.Version, r.Key, r.Version != "", r.Key != ""}
 }
@@ -62,6 +65,7 @@ func (p ReadPattern) reworded() ReadPattern {
 }
 
 // line is all that the binding gives, but for the secret.
+// It asks by reference; a name alone replaces that (see by).
 func (b *binding) line() Line {
 	return Line{
 		Binding: b.ID, At: b.At, Repos: sortedRepos(b.Repos), Asked: byReference, Pools: b.poolNames(), When: b.conditions(),
@@ -93,6 +97,8 @@ func (b *binding) conditions() []Condition {
 }
 
 // list returns every login, in order, or nil where no actor is needed.
+//
+// Not nil but empty: actors are asked for, and there are none, for the groups are empty. Nobody satisfies it.
 func (c *people) list() []string {
 	if c.any || !c.stated {
 		return nil

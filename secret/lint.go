@@ -19,6 +19,8 @@ const (
 )
 
 // Finding is something about a binding that a person should look at. It is found only where it is certain.
+// A false alarm is worse than a missed one here: people who learn to ignore findings ignore the true ones, too. So
+// where a search was given up, nothing is said.
 type Finding struct {
 	Lint    string // one of the Lint constants
 	Note    bool   // risky and normal: worth knowing, nothing to repair
@@ -37,6 +39,7 @@ type Finding struct {
 const maxCovered = 2_000_000
 
 // linter goes through the bindings one after the other.
+// compared counts towards maxCovered over all bindings.
 type linter struct {
 	p        *Policy
 	yield    func(Finding)
@@ -44,6 +47,9 @@ type linter struct {
 }
 
 // Lint calls yield for all that it finds, binding after binding.
+//
+// A binding that gives nothing is not compared with others: that it never matches says more than that another one
+// covers it.
 func (p *Policy) Lint(yield func(Finding)) {
 	l := &linter{p: p, yield: yield}
 	for i := range p.bindings {
@@ -60,6 +66,7 @@ func (l *linter) find(b *binding, lint, format string, args ...any) {
 
 // wide tells of what a binding gives to more builds than its author may think of.
 func (l *linter) wide(b *binding) {
+	// A forge's id that is pinned, or a literal slug, names one repository: not wide, whatever else it gives.
 	for i, repo := range b.Repos {
 		f := Finding{Binding: b.ID, Part: "repos", Index: i}
 		switch {
@@ -87,9 +94,13 @@ func (l *linter) wide(b *binding) {
 }
 
 // everyRepository are all of the form namespace/name. Only forges with subgroups have others.
+// A pattern that takes all of these is open to all, whether it is written "*/*" or "**".
 var everyRepository = Pattern{text: "*/*", segments: []string{"*", "*"}, fold: true}
 
 // reachable tells whether the binding gives anything to anybody, and says what does not get there.
+//
+// Alone first, then among all the rules: a binding that contradicts itself is its author's mistake, one that denies
+// or other bindings silence may be meant so by somebody else. Without denies and names, nothing else can silence it.
 func (l *linter) reachable(b *binding) bool {
 	s := l.p.newSearch(Question{})
 	if s.alone = true; !l.given(s, b) {
@@ -110,6 +121,9 @@ func (l *linter) reachable(b *binding) bool {
 }
 
 // given tells whether a request was found, or may exist, whatever the default branch is called.
+//
+// The default branch is tried as a name that no rule holds, with one segment, two, and so on: a deny of "*" would
+// catch the first, not the second.
 func (l *linter) given(s *search, b *binding) bool {
 	for n := range s.depth {
 		s.q.DefaultBranch = strings.Repeat(anything+"/", n) + anything
@@ -132,6 +146,8 @@ func (s *search) why() (lint, text string) {
 }
 
 // parts looks at each secret and each event by itself.
+//
+// A single secret or event is the binding as a whole, which reachable has looked at already.
 func (l *linter) parts(s *search, b *binding) {
 	part := func(what string, f Finding, q Question) {
 		if s.q = q; !l.given(s, b) {
@@ -156,6 +172,10 @@ func (l *linter) parts(s *search, b *binding) {
 }
 
 // shadowed looks for one other binding that gives everything that this one gives.
+//
+// Only one that gives all of it by itself is looked for; several that do it together are not found. Candidates are
+// found by one slug that the binding's first pattern matches: whatever covers the pattern must match that slug as
+// well.
 func (l *linter) shadowed(i int) {
 	b := &l.p.bindings[i]
 	slug := strings.ReplaceAll(strings.ReplaceAll(b.Repos[0].Slug.text, "**", anything+"/"+anything), "*", anything)
@@ -178,6 +198,8 @@ func (l *linter) shadowed(i int) {
 }
 
 // covers tells whether every request that other allows is allowed by b too, with the same secret.
+//
+// A true is certain. A false may only mean that no single pattern of b takes one of other's.
 func (b *binding) covers(other *binding) bool {
 	for _, repo := range other.Repos {
 		if !slices.ContainsFunc(b.Repos, func(r RepoPattern) bool {
@@ -210,6 +232,9 @@ func (b *binding) covers(other *binding) bool {
 }
 
 // coversPeople tells whether whoever is behind other's build may start one for b.
+//
+// A binding that asks for no actor takes anybody's build, but a promote, rollback or custom one only if it says
+// `any`.
 func (b *binding) coversPeople(other *binding, event BuildEvent) bool {
 	logins, theirs := b.actors.list(), other.actors.list()
 	if logins == nil {
@@ -219,6 +244,7 @@ func (b *binding) coversPeople(other *binding, event BuildEvent) bool {
 }
 
 // within tells whether other holds wherever c does, both being a binding's.
+// Each list must lie within the other's; an unstated one of a kind that the event does not have is within everything.
 func (c Condition) within(other Condition) bool {
 	return c.Event == other.Event &&
 		(c.From == other.From || other.From == FromAny) &&
@@ -242,6 +268,7 @@ func branchesWithin(list, other []Pattern, byDefault, otherByDefault bool) bool 
 	return !byDefault || other == nil && otherByDefault || slices.ContainsFunc(other, func(p Pattern) bool { return p.text == "**" })
 }
 
+// allWithin tells whether each pattern lies within a single one of other. An empty list always does.
 func allWithin(list, other []Pattern) bool {
 	for _, p := range list {
 		if !slices.ContainsFunc(other, p.Within) {

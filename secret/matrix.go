@@ -9,6 +9,9 @@ import (
 // Matrix is everything at once: repositories down, secrets across. A row is a repository pattern of the bindings, a column
 // a secret pattern or a target of their names, and a cell says on which conditions every repository of the row can read
 // every secret of the column; a binding with a wider pattern shows in the narrower rows and columns, too.
+//
+// A table of what the rules literally say would hide exactly that: a row "acme/app" that looks empty, while a binding
+// of "acme/*" gives it everything. So each cell is worked out anew, with every binding that names all of the row.
 type Matrix struct {
 	Repos   []RepoPattern
 	Secrets []string
@@ -16,6 +19,7 @@ type Matrix struct {
 }
 
 // Cell returns the lines of a cell, by index in Repos and Secrets; nil where there is no access.
+// They belong to the matrix and are not to be changed.
 func (m *Matrix) Cell(repo, secret int) []Line { return m.rows[repo][secret] }
 
 // Matrix lists all of the policy as one table.
@@ -57,6 +61,8 @@ func (c column) String() string {
 	return c.read.text
 }
 
+// row is one row's cells by the index of their column; a cell without access has no entry, since most of a large
+// table is empty.
 func (s *Survey) row(repo *RepoPattern, secrets []column) map[int][]Line {
 	row := map[int][]Line{}
 	denies := s.denies(func(r *region) bool { return commonRepos([]RepoPattern{*repo}, r.Repos) != nil })
@@ -75,6 +81,10 @@ func (s *Survey) row(repo *RepoPattern, secrets []column) map[int][]Line {
 }
 
 // naming lists the bindings that name every repository of the row.
+//
+// A binding that names only some of them is not listed: it has a narrower row of its own. The index is asked with the
+// deepest spelling of the pattern, and what it yields is tried with each of the others: "acme/*/*" names all of
+// "acme/*/x", and of "acme/**" only a part. A pattern that pins an id stands in rows that pin the same one.
 func (s *Survey) naming(repo *RepoPattern) (rules []int32) {
 	slugs := repo.Slug.templates(s.deepest)
 	s.policy.byRepo.each(strings.ReplaceAll(slugs[0], "*", anything), func(e entry) {
@@ -93,6 +103,9 @@ func (s *Survey) naming(repo *RepoPattern) (rules []int32) {
 }
 
 // meeting are the lines of one binding in one cell of the matrix.
+//
+// It is empty unless the binding gives all of the column, by a pattern of its read or as a target of its names. A
+// target is asked for by each of the names that lead there, and by reference.
 func (s *Survey) meeting(rule int32, b *binding, repo *RepoPattern, c *column, denies []*region) (lines []Line) {
 	l := b.line()
 	l.Repos = []RepoPattern{*repo}
@@ -114,6 +127,8 @@ func (s *Survey) meeting(rule int32, b *binding, repo *RepoPattern, c *column, d
 }
 
 // contains tells whether the pattern gives all of the column.
+// It asks about the column's reference with the character that no pattern holds, so that a pattern gives it only if
+// it gives all of it: "pay/*" contains "pay/ci-*", not the other way round.
 func (p *ReadPattern) contains(c *column) bool {
 	generic := func(s string) string { return strings.ReplaceAll(s, "*", anything) }
 	r := c.read.template()

@@ -10,6 +10,14 @@ import (
 // by dimension, into as few lines as that gives; no cell is lost and none is added.
 
 // dimension is one factor of a Line's product. Two lines are joined in it when they are equal in all others.
+//
+// Joining is sound only between lines that are equal in every other dimension: then the union of two products is a
+// product again. Of the cells (x, main), (x, dev) and (y, main), all of one binding, the first two become one line
+// and the third stays by itself; one line "x or y, main or dev" would claim (y, dev), which nobody granted. An
+// auditor would read access that does not exist, or, in a diff, a loss that never happened.
+//
+// text tells apart what is joined: it is what the order, and the equality of all other dimensions, are judged by.
+// Texts that join several words have control bytes between them, which no pattern can hold.
 type dimension struct {
 	text func(*Line) string
 	kind func(*Line) string // must be equal even so: "the default branch" is no branch of a list
@@ -23,6 +31,8 @@ const (
 )
 
 // dimensions are in the order in which cells are joined.
+// The order matters in two ways: the dimensions inside a condition come first, while each line still has one
+// condition; and how the secret is asked for comes last, because mergeAsked joins by that alone.
 var dimensions = [...]dimension{
 	{refText, refKind, func(to, from *Line) {
 		c, d := &to.When[0], &from.When[0]
@@ -50,6 +60,10 @@ var dimensions = [...]dimension{
 }
 
 // key is equal for lines that differ in the one dimension only, and so that they can be joined there.
+//
+// Inside a condition (but < conditions) the event and the origin take the place of the conditions' text, which would
+// hold the very thing that may differ. The binding is part of every key: lines of two bindings are never joined,
+// since a reader wants to know whom to change. So are the exceptions, as far as they are known yet.
 func (l *Line) key(but int) string {
 	var b strings.Builder
 	b.WriteString(l.Binding)
@@ -77,6 +91,8 @@ func (l *Line) key(but int) string {
 }
 
 // merge joins cells into lines, in an order that depends on nothing but what they say.
+// It takes over the lines and their conditions: joining appends to the lists of a cell's only condition, in place.
+// The cells must own theirs (see owning).
 func merge(lines []Line) []Line {
 	for i := range dimensions {
 		lines = mergeIn(lines, i)
@@ -87,6 +103,7 @@ func merge(lines []Line) []Line {
 // mergeAsked joins finished lines that differ in how the secret is asked for.
 func mergeAsked(lines []Line) []Line { return tidied(mergeIn(lines, len(dimensions)-1)) }
 
+// mergeIn joins in one dimension, and reuses the lines' array: joined never overtakes the line that is being read.
 func mergeIn(lines []Line, dimension int) []Line {
 	if len(lines) < 2 {
 		return lines
@@ -111,6 +128,8 @@ func mergeIn(lines []Line, dimension int) []Line {
 }
 
 // tidied puts every list in order, without repetition, and the lines as well.
+//
+// It clones what it sorts: the lists of an unmerged line are still the policy's own, which other goroutines read.
 func tidied(lines []Line) []Line {
 	for i := range lines {
 		l := &lines[i]
@@ -160,6 +179,7 @@ func inOrder(lines []Line) []Line {
 	return moved
 }
 
+// eventOrder is the order of BuildEvents, not the alphabet's.
 func eventOrder(e BuildEvent) int { return slices.Index(BuildEvents[:], e) }
 
 func sorted(list []Pattern) []Pattern {
@@ -179,6 +199,8 @@ func sortedRepos(list []RepoPattern) []RepoPattern {
 	return slices.CompactFunc(list, func(a, b RepoPattern) bool { return same(a, b) == 0 })
 }
 
+// sortedBy returns a sorted copy without repetition. A list of less than two comes back as it is: a nil one stays
+// nil, which means something else than an empty one.
 func sortedBy[T any](list []T, compare func(a, b T) int) []T {
 	if len(list) < 2 {
 		return list
@@ -189,6 +211,9 @@ func sortedBy[T any](list []T, compare func(a, b T) int) []T {
 }
 
 // joinKeys joins the whole secret and each of its keys.
+//
+// The three forms of one secret are the whole alone (Exact), every key ("vault/name/*"), and both together, which is
+// the plain pattern. Any two different ones of them make the plain one.
 func joinKeys(to, from *Line) {
 	if to.Exact != from.Exact || to.Secret.keyed != from.Secret.keyed {
 		to.Exact, to.Secret = false, to.Secret.unkeyed()
@@ -204,6 +229,7 @@ func (p ReadPattern) unkeyed() ReadPattern {
 	return p
 }
 
+// secretText tells the whole secret alone from the secret with its keys, which are spelled alike.
 func secretText(l *Line) string {
 	if l.Exact {
 		return l.Secret.text + "\x01"
@@ -211,6 +237,8 @@ func secretText(l *Line) string {
 	return l.Secret.text
 }
 
+// nilness keeps "not stated" apart from every list: nil actors are everybody, a nil target list is the default
+// branch. Joined with a list they would turn into that list, or the list into them.
 func nilness[T any](list []T) string {
 	if list == nil {
 		return "-"
@@ -222,6 +250,7 @@ func texts(list []Pattern) string { return joinWith(list, Pattern.String, "\x01"
 
 func refText(l *Line) string { return texts(l.When[0].Branches) + "\x02" + texts(l.When[0].Tags) }
 
+// refKind keeps "the default branch" apart from named branches and tags: no list can say both.
 func refKind(l *Line) string {
 	if l.When[0].Branches == nil && l.When[0].Tags == nil {
 		return "default"
@@ -232,12 +261,14 @@ func refKind(l *Line) string {
 func whenText(l *Line) string { return joinWith(l.When, Condition.text, "\x02") }
 
 // text is unequal for conditions that mean something else in a binding.
+// The separator differs from the one between patterns, so that no two conditions run together into the same text.
 func (c Condition) text() string {
 	return strings.Join([]string{
 		string(c.Event), texts(c.Branches), texts(c.Tags), nilness(c.Into) + texts(c.Into), texts(c.DeployTo), texts(c.Cron), string(c.From),
 	}, "\x03")
 }
 
+// reposText folds slugs, as forges do, so that "Acme/app" and "acme/app" are one repository to order and join.
 func reposText(l *Line) string {
 	return joinWith(l.Repos, func(r RepoPattern) string { return fold(r.Slug.text) + "\x03" + r.UID }, "\x01")
 }

@@ -9,6 +9,10 @@ import (
 // Pattern is a segment glob, anchored at both ends: "*" stands for any run of characters within one segment (also none),
 // "**" alone as a segment for one or more whole segments. There is no other syntax and no escape, which is what keeps
 // "who can read this?" exactly answerable. The zero Pattern matches nothing.
+//
+// Regular expressions were the obvious choice. They are easily left unanchored, people misread them, and whether one
+// lies within another is no practical question. Outside this package, only the Parse functions make a Pattern; it is
+// immutable.
 type Pattern struct {
 	text     string
 	segments []string
@@ -31,6 +35,7 @@ func ParseRefPattern(s string) (Pattern, error) {
 	return ParsePattern(s)
 }
 
+// noRegexp refuses the characters by which a regular expression shows, where no name could hold them anyway.
 func noRegexp(s, chars, what string) error {
 	if i := strings.IndexAny(s, chars); i >= 0 {
 		return fmt.Errorf("%q: no %s holds %q; a pattern is no regular expression: there are only * (within one segment) and ** (whole segments)", s, what, s[i])
@@ -51,6 +56,9 @@ func ParseSlugPattern(s string) (Pattern, error) {
 	return p, err
 }
 
+// parsePattern refuses what would be read in another way elsewhere: "?", "[a-z]", "{a,b}", "!" and "\" mean something
+// to a shell, and a person who writes them means that. Taken literally they would match next to nothing, in a deny
+// without anybody noticing.
 func parsePattern(s string, folded bool) (Pattern, error) {
 	if s == "" {
 		return Pattern{}, fmt.Errorf("an empty pattern matches nothing: leave it out or name something")
@@ -65,6 +73,7 @@ func parsePattern(s string, folded bool) (Pattern, error) {
 			return Pattern{}, fmt.Errorf("%q has an empty segment and matches nothing: look at its slashes", s)
 		case strings.Contains(segment, "**") && segment != "**":
 			return Pattern{}, fmt.Errorf("%q: ** stands alone between slashes; within a segment write one *", s)
+		// Unicode's bidirectional controls and zero-width characters can make a rule look like another one.
 		case strings.ContainsFunc(segment, func(r rune) bool { return unprintable(r) || !unicode.IsPrint(r) }):
 			return Pattern{}, fmt.Errorf("%q holds a blank or an invisible character: nobody who reads the rule would see what it means", s)
 		}
@@ -86,6 +95,9 @@ func (p Pattern) String() string { return p.text }
 func (p Pattern) Literal() bool { return p.literal }
 
 // Match tells whether the whole of s matches. It does not allocate and takes time bounded by len(pattern) × len(s).
+//
+// An empty segment in s matches nothing but a literal that holds one, which no parse gives: "acme//app" is not
+// "acme/*".
 func (p Pattern) Match(s string) bool {
 	if p.literal {
 		if p.fold {
@@ -93,6 +105,8 @@ func (p Pattern) Match(s string) bool {
 		}
 		return p.text == s
 	}
+	// Invariant: segments[:next] match s[:pos], with the last "**" up to starPos. One step back is enough: an earlier
+	// "**" could only take what the later one can take as well.
 	// Greedy with one step back to the last "**", as for a single star: what follows it is tried one segment later.
 	next, pos := 0, 0
 	star, starPos := -1, 0
@@ -125,6 +139,9 @@ func segmentAt(s string, pos int) (segment string, next int) {
 }
 
 // glob matches one segment, where "*" stands for any run of characters. With folded, the pattern is in lower case.
+//
+// It works on bytes, which comes to the same in UTF-8, where no character begins inside another. Its time is bounded
+// by len(pattern) × len(s), also for "*a*a*a*b" on a long run of a's.
 func glob(pattern, s string, folded bool) bool {
 	p, i := 0, 0
 	star, starI := -1, 0

@@ -39,6 +39,8 @@ func (c *Condition) rest(byDefault []Pattern) string {
 	return words + on + "the default branch"
 }
 
+// anyOf joins patterns by "or". A nil list here is one that a binding must state and does not: the condition never
+// holds.
 func anyOf(list []Pattern) string {
 	if list == nil {
 		return "(none stated)"
@@ -103,6 +105,8 @@ func (e *Exception) Withholds() string {
 	return "everything"
 }
 
+// parts words each list that the rule states. What a binding leaves out was filled in by the survey, so its default
+// pool is not said.
 func (e *Exception) parts() (parts []string) {
 	add := func(head string, list []string) {
 		if len(list) > 0 {
@@ -130,6 +134,7 @@ func (e *Exception) parts() (parts []string) {
 }
 
 // denied words a condition as a deny means it: what is not stated is not said.
+// `from: any` is not said either: in a deny it means the same as nothing.
 func (c Condition) denied() string {
 	text := string(c.Event)
 	for _, part := range [...]struct {

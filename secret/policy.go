@@ -7,6 +7,9 @@ import (
 )
 
 // Policy is a compiled, immutable set of rules. The zero Policy denies everything.
+//
+// It is safe for concurrent use: a reload compiles a new one, and requests under way keep theirs. It holds on to the
+// rules that it was made from, which nobody may change any more.
 type Policy struct {
 	vaults   map[string]*vault
 	bindings []binding
@@ -21,6 +24,7 @@ type vault struct {
 	doors []string // every alias of the same host, this one included
 }
 
+// A binding keeps the rule as it was written, for those who explain, beside what was compiled of it.
 type binding struct {
 	*Binding
 	actors people
@@ -32,6 +36,8 @@ type deny struct {
 }
 
 // people is a compiled Actors: groups are shared between rules, logins are in lower case.
+//
+// Groups stay maps: a group of a thousand, named in a hundred rules, is kept once.
 type people struct {
 	stated, any bool
 	logins      []string
@@ -40,8 +46,12 @@ type people struct {
 
 // NewPolicy compiles rules. The errors are those that would make the rules mean something else than they say; a reader of
 // configuration files finds them earlier, with their place.
+//
+// It stops at the first error of a rule. It takes over the rules' slices and maps.
 func NewPolicy(rules Rules) (*Policy, error) {
 	p := &Policy{vaults: make(map[string]*vault, len(rules.Vaults))}
+	// Aliases are joined by host, without case as DNS has it, before anything asks about denies: a deny of one alias
+	// holds for all of its vault.
 	doors := map[string][]string{}
 	for _, v := range rules.Vaults {
 		if p.vaults[v.Alias] != nil {
@@ -57,6 +67,7 @@ func NewPolicy(rules Rules) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	// One set of ids for both kinds: the record names a rule by its id alone.
 	ids := map[string]bool{}
 	for i := range rules.Bindings {
 		b := &rules.Bindings[i]
@@ -82,6 +93,7 @@ func NewPolicy(rules Rules) (*Policy, error) {
 }
 
 // listed tells whether every vault that a binding reads is one that the rules list.
+// Decide relies on it: a grant never names a vault that has no host.
 func (p *Policy) listed(b *Binding) error {
 	for _, read := range b.Read {
 		if p.vaults[read.vault] == nil {
@@ -115,6 +127,8 @@ func (s *Scope) meaningful() error {
 	return nil
 }
 
+// compileGroups makes a set of each group. Two names that differ in case only would be one group to whoever is looked
+// up.
 func compileGroups(groups map[string][]string) (map[string]map[string]struct{}, error) {
 	compiled := make(map[string]map[string]struct{}, len(groups))
 	for name, logins := range groups {
@@ -126,6 +140,7 @@ func compileGroups(groups map[string][]string) (map[string]map[string]struct{}, 
 	return compiled, nil
 }
 
+// unique notes the id, or says why it can't be one.
 func unique(ids map[string]bool, id string) error {
 	if id == "" || ids[id] {
 		return fmt.Errorf("the id %q is empty or there twice", id)
@@ -142,6 +157,7 @@ func set(logins []string) map[string]struct{} {
 	return m
 }
 
+// compilePeople splits names into groups and logins. A group wins over a login of the same name.
 func compilePeople(a Actors, groups map[string]map[string]struct{}) people {
 	c := people{stated: a.stated(), any: a.Any}
 	for _, name := range a.Names {
@@ -155,6 +171,9 @@ func compilePeople(a Actors, groups map[string]map[string]struct{}) people {
 }
 
 // has tells whether the actor is one of them. Nobody ("") never is.
+//
+// The actor is compared in ASCII without case, as forges do; more than that (K to k, ſ to s) would let a look-alike
+// in.
 func (c *people) has(actor string) bool {
 	if actor == "" {
 		return false

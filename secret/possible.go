@@ -16,6 +16,8 @@ type Question struct {
 }
 
 // Giver is a binding that gives what a Question asks for, and a request that it would allow.
+// It is a proof, not an example to follow: words that the question leaves open are made up, some with a character
+// that no forge takes.
 type Giver struct {
 	Binding string
 	At      string
@@ -24,6 +26,8 @@ type Giver struct {
 }
 
 // maxTries bounds the requests that one binding is tried with.
+// A search that runs into it says so instead of saying no: "nobody can" must never be the answer to a question given
+// up.
 const maxTries = 100_000
 
 // Givers calls yield for each binding that can give, to any build that the question is about, in the order of the rules,
@@ -52,6 +56,8 @@ func (p *Policy) Closest(q Question) (r Request, d Decision, ok bool) {
 }
 
 // promising calls yield for the bindings that are worth a search, until it returns false.
+// promising goes in the order of the rules. With a repository in the question, only the bindings that may name it are
+// looked at.
 func (p *Policy) promising(s *search, yield func(*binding) bool) {
 	if s.q.Repo == "" {
 		for i := range p.bindings {
@@ -72,6 +78,8 @@ func (p *Policy) promising(s *search, yield func(*binding) bool) {
 }
 
 // search tries requests for one question.
+//
+// It belongs to one goroutine. The question may be changed between two searches.
 type search struct {
 	p      *Policy
 	q      Question
@@ -86,6 +94,8 @@ type search struct {
 	alone  bool     // ask the binding alone, without denies and the other bindings
 }
 
+// newSearch looks through the denies once for what a made-up word must avoid: their depth and the letters of their
+// reads.
 func (p *Policy) newSearch(q Question) *search {
 	q.DefaultBranch = cmp.Or(q.DefaultBranch, "main")
 	s := &search{p: p, q: q, depth: 2, letter: "x"}
@@ -104,7 +114,10 @@ func (p *Policy) newSearch(q Question) *search {
 			names.WriteString(r.name)
 		}
 	}
+	// Each "**" is tried with every depth, so the bound keeps a deny of absurd depth from making every search
+	// hopeless.
 	s.depth = min(s.depth, 12)
+	// A secret's name must parse, so "?" can't stand for its star: a letter that no deny's read holds does the same.
 	for _, c := range "xzqjkvwy0123456789abcdefghilmnoprstu" {
 		if !strings.ContainsRune(names.String(), c) {
 			s.letter = string(c)
@@ -115,6 +128,7 @@ func (p *Policy) newSearch(q Question) *search {
 }
 
 // worth tells whether the binding is worth a search.
+// Without a secret in the question every binding is; else only one that gives it, by pattern or by name.
 func (s *search) worth(b *binding) bool {
 	if s.q.Secret == "" {
 		return true
@@ -128,6 +142,9 @@ func (s *search) worth(b *binding) bool {
 }
 
 // giver finds a request that the binding allows.
+//
+// Each condition is tried with each repository pattern. Not ok means that there is none, or that maxTries were used
+// up.
 func (s *search) giver(b *binding) (found Request, ref Ref, ok bool) {
 	s.tries, s.denied = 0, nil
 	when := b.conditions()
@@ -150,9 +167,11 @@ func (s *search) giver(b *binding) (found Request, ref Ref, ok bool) {
 }
 
 // step gives a request's alternatives in one respect.
+// An empty answer ends the search in that direction. Later steps see what earlier ones chose.
 type step func(Request) []Request
 
 // walk tries every combination of the alternatives until one is allowed.
+// found and ref are set only with true.
 func (s *search) walk(b *binding, steps []step, r Request, found *Request, ref *Ref) bool {
 	if s.tries >= maxTries {
 		return false
@@ -174,6 +193,8 @@ func (s *search) walk(b *binding, steps []step, r Request, found *Request, ref *
 }
 
 // allowed tells whether the request gets its secret, and from this binding.
+// It keeps, on the way, the request that came furthest, and which denies stood in the way, for those who explain a
+// no.
 func (s *search) allowed(b *binding, r *Request) (Ref, bool) {
 	ref, alone, ok := asked(r.Path, r.Name)
 	if alone != "" {

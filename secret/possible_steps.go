@@ -7,6 +7,8 @@ import (
 )
 
 // steps lists what is to be chosen for a build that the binding allows through one repository pattern and one condition.
+//
+// What the question states is never varied. Only origins depends on what was chosen before it: event and slug.
 func (s *search) steps(b *binding, repo RepoPattern, c *Condition) []step {
 	q := &s.q.Build
 	return []step{
@@ -36,6 +38,7 @@ func each(values []string, set func(*Request, string)) step {
 	}
 }
 
+// stated is the question's own word, or what to try where it has none.
 func stated(value string, otherwise ...string) []string {
 	if value != "" {
 		return []string{value}
@@ -44,6 +47,7 @@ func stated(value string, otherwise ...string) []string {
 }
 
 // words stand for all that the patterns match: for each "*" a letter that no rule knows, for each "**" some segments of it.
+// With nothing stated on either side that is one empty word: the field stays empty.
 func (s *search) words(patterns []Pattern, known string) []string {
 	if known != "" {
 		return []string{known}
@@ -68,6 +72,8 @@ func (s *search) slugs(p Pattern) []string {
 	return all
 }
 
+// generic spells out a pattern with the character that no rule knows: "acme/**" as "acme/?", "acme/?/?", … as deep as
+// a deny can tell apart. A literal is itself.
 func (s *search) generic(p Pattern) (words []string) {
 	if p.literal {
 		return []string{p.text}
@@ -106,6 +112,7 @@ func (s *search) secrets(b *binding) []string {
 }
 
 // sample is a reference that the pattern gives, with the letter for each "*".
+// A version is left out where the pattern also takes the current one: "@*" is asked for as vault/name.
 func (p *ReadPattern) sample(letter string) string {
 	s := p.vault + "/" + strings.ReplaceAll(p.name, "*", letter)
 	if p.pinned && !glob(p.version, "", false) {
@@ -117,6 +124,8 @@ func (p *ReadPattern) sample(letter string) string {
 	return s
 }
 
+// refs are the refs that the condition takes, or the only one that the question knows. A pull request is tried as
+// GitHub and Gitea name it, and as GitLab does, which always counts as a fork.
 func (s *search) refs(c *Condition) []string {
 	if s.q.Build.Ref != "" {
 		return []string{s.q.Build.Ref}
@@ -141,6 +150,8 @@ func (s *search) refs(c *Condition) []string {
 	return refs
 }
 
+// into is the target of a pull request: the default branch where the condition names none. Other events have what the
+// question states.
 func (s *search) into(c *Condition) []string {
 	if c.Event == PullRequest && c.Into == nil {
 		return stated(s.q.Build.Target, s.q.DefaultBranch)
@@ -149,6 +160,8 @@ func (s *search) into(c *Condition) []string {
 }
 
 // origins says where the code comes from: of a pull request the repository itself or a fork, else nothing.
+//
+// "refs/for/main" as a source is Gitea's AGit flow: a stranger's push under the repository's own name.
 func (s *search) origins(r Request) []Request {
 	repos, sources := []string{""}, []string{""}
 	if r.Build.Event == string(PullRequest) {
@@ -165,6 +178,7 @@ func (s *search) origins(r Request) []Request {
 }
 
 // actors lets each person who matters to the binding stand behind the build; nobody where it does not ask.
+// A binding that names people is tried with each of them, since a deny may name some.
 func (s *search) actors(b *binding) step {
 	logins := b.actors.list()
 	if logins == nil {
@@ -179,6 +193,10 @@ func (s *search) actors(b *binding) step {
 }
 
 // behind are the ways in which a person can stand behind a build, as far as trigger and sender leave it open.
+//
+// Drone puts the person into trigger, or "@hook" there and the person into sender. A question that knows the sender
+// alone is about a forge's event by the sender, or about somebody else who pressed a button later: a restart keeps
+// the old sender.
 func (s *search) behind(r Request, login string) []Request {
 	trigger, sender := s.q.Build.Trigger, s.q.Build.Sender
 	r.Build.Trigger, r.Build.Sender = trigger, sender

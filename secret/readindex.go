@@ -15,6 +15,7 @@ type source struct {
 }
 
 // pattern is what the source gives; exact, if that is a secret as a whole and not its keys.
+// b must be the binding that rule is the index of.
 func (s source) pattern(b *binding) (read ReadPattern, exact bool) {
 	if s.name == "" {
 		return b.Read[s.read], false
@@ -25,6 +26,9 @@ func (s source) pattern(b *binding) (read ReadPattern, exact bool) {
 
 // readIndex finds the sources of a secret without looking at the others, as index does for repositories: literal names by
 // themselves, patterns by what stands before their first "*".
+//
+// It is made once and read by many goroutines. Without it "who can read this?" would look at every pattern of every
+// binding.
 type readIndex struct {
 	exact, prefix map[string][]source // by vault/name, in lower case where names are
 	lengths       []int               // of the prefixes, ascending, distinct
@@ -50,6 +54,7 @@ func newReadIndex(p *Policy) *readIndex {
 	return x
 }
 
+// add files a source under its text or under the part before the first star; an alias holds no star in a binding.
 func (x *readIndex) add(text string, s source) {
 	if star := strings.IndexByte(text, '*'); star >= 0 {
 		x.prefix[text[:star]] = append(x.prefix[text[:star]], s)
@@ -59,6 +64,9 @@ func (x *readIndex) add(text string, s source) {
 }
 
 // find returns every source that gives a secret of this name, in some version and some key.
+//
+// vault compares exactly, name must be in lower case. A look-up costs one map access for each distinct length of a
+// prefix.
 func (x *readIndex) find(vault, name string) []source {
 	text := vault + "/" + name
 	found := slices.Clone(x.exact[text])
@@ -82,6 +90,7 @@ type mapping struct {
 }
 
 // mappings lists for each name who maps it, in order of the patterns' heads.
+// A binding with several repository patterns is there several times.
 func mappings(p *Policy) map[string][]mapping {
 	named := map[string][]mapping{}
 	for i := range p.bindings {
@@ -112,12 +121,18 @@ func sortMappings(list []mapping) {
 	slices.SortFunc(list, func(a, b mapping) int { return cmp.Or(strings.Compare(a.head, b.head), cmp.Compare(a.rule, b.rule)) })
 }
 
+// head is the text that every slug of the pattern begins with, in lower case: "acme/p" of "Acme/p*", all of a
+// literal.
 func head(p Pattern) string {
 	text, _, _ := strings.Cut(fold(p.text), "*")
 	return text
 }
 
 // near calls yield for every mapping whose pattern may have a slug in common with p: one head begins with the other.
+//
+// Two patterns whose heads disagree in some character have no slug in common. So the list, which is sorted by head,
+// is searched once for each shorter head, from "" on, and then for all that begin with p's own: "acme/p*" is near "",
+// "ac", "acme/" and "acme/pay", not near "acme/q". The same rule may be yielded more than once.
 func near(list []mapping, p Pattern, yield func(rule int32)) {
 	h := head(p)
 	for n := range len(h) + 1 {

@@ -87,6 +87,8 @@ type parts struct {
 	n    int
 }
 
+// add splits s at its slashes without allocating. A part may contain slashes itself: path "a/b" and name "c" are
+// three parts.
 func (p *parts) add(s string) {
 	for segment := range strings.SplitSeq(s, "/") {
 		if p.n < len(p.part) {
@@ -108,6 +110,9 @@ const (
 )
 
 // ref makes the reference of two or three parts.
+//
+// The third part is "" where there are two. "@" with nothing behind it is wrong, not the current version: a template
+// that lost its value should not silently get another secret.
 func (p *parts) ref() (Ref, wrongPart) {
 	name, version, pinned := strings.Cut(p.part[1], "@")
 	key := p.part[2]
@@ -133,6 +138,7 @@ func ValidAlias(s string) bool { return charset(s, maxAlias, "-_.") && charset(s
 
 // ValidKey tells whether s can be the key of a reference: letters, digits, dashes, dots and underscores, not only dots, at
 // most 127.
+// "." and ".." would be a path's, if a key ever stood in one.
 func ValidKey(s string) bool { return charset(s, maxKey, "-_.") && strings.Trim(s, ".") != "" }
 
 // charset tells whether s has between 1 and limit bytes, all of them ASCII letters, digits or in extra.
@@ -190,6 +196,7 @@ func ParseDenyRead(s string) (ReadPattern, error) {
 	return parseRead(s)
 }
 
+// parseRead reads what both kinds of rule have in common; a glob in the vault's place is for the caller to refuse.
 func parseRead(s string) (ReadPattern, error) {
 	pattern, err := ParsePattern(s)
 	if err != nil {
@@ -230,6 +237,7 @@ func parseRead(s string) (ReadPattern, error) {
 	return p, nil
 }
 
+// globset is charset for a glob; a "*" counts towards the limit.
 func globset(s string, limit int, extra string) bool {
 	return !strings.Contains(s, "**") && charset(s, limit, extra+"*")
 }
@@ -244,6 +252,9 @@ func (p ReadPattern) Vault() string { return p.vault }
 func (p ReadPattern) Narrow() bool { return p.pinned || p.keyed }
 
 // Gives tells whether the pattern gives r.
+//
+// A pattern without "@" does not give pinned versions: an old version is a secret that was rotated away. A pattern
+// with a key gives neither the whole, which has the other keys in it, nor another key.
 func (p *ReadPattern) Gives(r Ref) bool {
 	return glob(p.vault, r.Vault, false) && glob(p.name, r.Name, false) &&
 		(r.Version == "" && !p.pinned || p.pinned && glob(p.version, r.Version, false)) &&

@@ -12,6 +12,9 @@ import (
 const UnknownUID = "(not given)"
 
 // Remedy is the one change to a binding that would have allowed a request.
+//
+// It is a suggestion to a person who may edit the configuration, never applied by itself. The zero Remedy suggests
+// nothing.
 type Remedy struct {
 	Rule  string // the binding's id
 	Text  string // the key as it would have to stand in the configuration; empty: no single change would do
@@ -21,6 +24,9 @@ type Remedy struct {
 // Remedy finds the nearest binding that one change would make grant the request. It only ever names a change that it has
 // tried, denies included. It names none for another repository or a fork's code, nor one that would give a secret to every
 // repository of a pattern: who may be trusted there is not for a tool to suggest.
+//
+// A deny and an ambiguity have no remedy either: both are somebody's decision about others, not a missing word in a
+// list.
 func (d *Decision) Remedy() Remedy {
 	if d.policy == nil || d.Grant != nil || d.DeniedBy != "" || d.Reason == ReasonAmbiguous {
 		return Remedy{}
@@ -37,6 +43,7 @@ func (d *Decision) Remedy() Remedy {
 		if c.at == atRead && slices.ContainsFunc(candidates, func(o candidate) bool { return o.at != atRead && o.binding.gives(o.ref) }) {
 			continue // another binding gives the secret and asks for a repository, an id or a pool with it
 		}
+		// A shallow copy: allow clones each list before it appends, since the policy's own is shared and immutable.
 		changed := *c.binding.Binding
 		text := changed.allow(&request, c)
 		if text == "" {
@@ -46,6 +53,7 @@ func (d *Decision) Remedy() Remedy {
 		if c.at == atActor {
 			tried.actors = compilePeople(changed.Actors, nil)
 		}
+		// The change is tried by the evaluator, so a suggestion that would not work is never shown.
 		if tried.station(&request, c.repo, c.ref) == granted && d.policy.denied(&request, c.ref) == "" {
 			return Remedy{c.binding.ID, text, taken}
 		}
@@ -54,6 +62,9 @@ func (d *Decision) Remedy() Remedy {
 }
 
 // allow changes the binding at the station where it stopped, and writes the key that changed.
+//
+// It returns "" where it suggests nothing. b must be a copy. The station atFork is missing on purpose: `from: any`
+// hands secrets to strangers' code, which nobody should paste from a tool.
 func (b *Binding) allow(r *Request, c candidate) string {
 	switch c.at {
 	case atPool:
@@ -64,6 +75,7 @@ func (b *Binding) allow(r *Request, c candidate) string {
 		return "pools: " + list(b.Pools)
 	case atRead:
 		p, err := ParseRead(c.ref.String())
+		// With a pattern, the secret would go to every repository that it matches.
 		if err != nil || !b.Repos[c.repo].Slug.Literal() {
 			return ""
 		}
@@ -91,6 +103,7 @@ func (b *Binding) allow(r *Request, c candidate) string {
 }
 
 // widen adds the request's branch, tag, target or job to the conditions of its event.
+// b.When must be a clone; the lists of its conditions are cloned by exactly.
 func (b *Binding) widen(r *Request, at station) {
 	for i := range b.When {
 		c := &b.When[i]
@@ -127,6 +140,7 @@ func stateDefault(patterns *[]Pattern, r *Request) {
 }
 
 // conditionFor is the narrowest condition that the request satisfies.
+// It names the default branch by leaving the branch out, as a person would write it.
 func conditionFor(r *Request) Condition {
 	c := Condition{Event: BuildEvent(r.Build.Event)}
 	switch c.Event {
@@ -150,6 +164,8 @@ func conditionFor(r *Request) Condition {
 }
 
 // source writes the condition as it stands in a configuration.
+//
+// For example: promote: {deploy_to: [production], branches: [main]}.
 func (c Condition) source() string {
 	var parts []string
 	for _, part := range []struct {
@@ -174,6 +190,9 @@ func exactly(patterns *[]Pattern, s string) {
 }
 
 // list writes YAML's flow form, quoting what a reader might take for something else.
+//
+// The result can be pasted: [main, "1.10", "yes", "v*"]. Unquoted, 1.10 would be the number 1.1, and a leading * an
+// alias.
 func list(texts []string) string {
 	quoted := make([]string, len(texts))
 	for i, w := range texts {
@@ -186,6 +205,8 @@ func list(texts []string) string {
 }
 
 // plain tells whether YAML reads w as the string it is without quotes.
+//
+// It says no too often rather than too seldom: quotes never hurt.
 func plain(w string) bool {
 	switch fold(w) {
 	case "true", "false", "yes", "no", "on", "off", "null", "y", "n":

@@ -31,6 +31,8 @@ type Repo struct {
 }
 
 // Build is the part of Drone's build that policy looks at or the record keeps. The comments say what each field proves.
+//
+// What proves nothing may still be used to refuse: a lie can then only cost the liar access.
 type Build struct {
 	Number     int64
 	Event      string // as Drone set it
@@ -73,6 +75,8 @@ func (b *Build) forkLike(slug string) bool {
 // sameRepoPull tells whether a pull request provably comes from a branch of the repository itself. Gitea's AGit flow
 // (open to strangers) sends the repository's own slug as source and is betrayed by a source under refs/; GitLab's merge
 // requests carry a display name as source, so they never count.
+//
+// N in refs/pull/N/head must be digits, and the ref must end there: a branch or an AGit topic may be called anything.
 func (b *Build) sameRepoPull(slug string) bool {
 	n, ok := strings.CutPrefix(b.Ref, "refs/pull/")
 	if !ok {
@@ -101,4 +105,5 @@ func validSlug(s string) bool {
 	return segments >= 2
 }
 
+// unprintable is true for a blank, ASCII's control characters and DEL.
 func unprintable(r rune) bool { return r <= ' ' || r == 0x7f }

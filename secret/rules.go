@@ -63,6 +63,9 @@ type Actors struct {
 func (a Actors) stated() bool { return a.Any || a.Names != nil }
 
 // Scope is what a binding and a deny have in common: whom, when and what they are about. A nil list was not stated.
+//
+// Nil and empty differ: an empty list is refused when the rules are compiled, since it reads as "nobody" and as "not
+// stated".
 type Scope struct {
 	Repos  []RepoPattern
 	When   []Condition
@@ -97,6 +100,8 @@ type Vault struct {
 }
 
 // Rules is everything a Policy is made from.
+//
+// A Policy holds on to its slices and maps: whoever made it from them changes them no more.
 type Rules struct {
 	Vaults   []Vault
 	Groups   map[string][]string // name → logins

@@ -8,6 +8,8 @@ import (
 
 // Service answers requests for secrets: decide, fetch, admit, record, release, in one straight line. It is immutable and
 // safe for concurrent use; a reload makes a new one.
+//
+// Every field but Config and Reserve must be set.
 type Service struct {
 	Policy   *Policy
 	Fetcher  Fetcher
@@ -21,6 +23,8 @@ type Service struct {
 // fails nothing is released. The caller owns the Value and clears it after use.
 //
 // A panic at any station is caught, recorded as internal, and its value dropped: it may hold a secret.
+//
+// A caller who went away is no reason to skip the record: a value that was read is a fact.
 func (s *Service) Find(ctx context.Context, caller Caller, request Request) (value Value, err error) {
 	began := s.Now()
 	event := Event{Kind: EventSecret, Outcome: Failed, Caller: caller, Request: request, Config: s.Config}
@@ -73,6 +77,7 @@ func (s *Service) obtain(ctx context.Context, event *Event) (f Fetched, err erro
 	}
 	event.Version, event.Identity, event.How = whole.Version, whole.Identity, whole.How
 	f, err = s.Policy.Admit(*d.Grant, whole, s.Now())
+	// A part was asked for, or nothing may leave: the whole is not needed any more.
 	if err != nil || !f.Value.is(whole.Value) {
 		whole.Value.Clear()
 	}
@@ -81,6 +86,7 @@ func (s *Service) obtain(ctx context.Context, event *Event) (f Fetched, err erro
 }
 
 // record puts the event on record, whatever became of the caller: the recorder bounds its own time.
+// A panic there counts as "not recorded", so nothing leaves.
 func (s *Service) record(ctx context.Context, event Event) (err error) {
 	defer func() {
 		if recover() != nil {

@@ -11,6 +11,8 @@ import (
 // once. The answers are exact in patterns and conditions and need neither a vault nor a request: each line is what Decide
 // allows, found by asking Decide about requests that stand for whole cells of it.
 //
+// Exact means both ways: what is listed is given to some build, and what is not listed is given to none. A list that
+// is too long would hide the line that matters; one that is too short would be a false promise.
 // The legal world that an answer speaks of has branches, tags, targets and jobs without empty segments, as Git has them.
 // A Survey is safe for concurrent use.
 type Survey struct {
@@ -34,6 +36,8 @@ func NewSurvey(p *Policy) *Survey {
 	return s
 }
 
+// deepest is how many segments set a text apart from every pattern of the policy: with that many, only "**" can still
+// match.
 func deepest(p *Policy) (n int) {
 	scope := func(s *Scope) {
 		for i := range s.Repos {
@@ -59,6 +63,9 @@ func deepest(p *Policy) (n int) {
 
 // Access lists what a repository can read. An empty uid is one that nobody stated: bindings that pin an id are then listed
 // with it. The error says why slug names no repository.
+//
+// A binding may name the repository by several patterns; it is listed with the ids that they pin, or with none if one
+// of them pins none.
 func (s *Survey) Access(slug, uid string) ([]Line, error) {
 	if !validSlug(slug) {
 		return nil, fmt.Errorf("%q is no repository's slug: write namespace/name", clip(slug, maxQuoted))
@@ -77,6 +84,7 @@ func (s *Survey) Access(slug, uid string) ([]Line, error) {
 		if uid != "" {
 			patterns = []RepoPattern{{literal, uid}}
 		} else if slices.ContainsFunc(patterns, func(r RepoPattern) bool { return r.UID == "" }) {
+			// A pattern without an id takes every id in, and the others with it.
 			patterns = []RepoPattern{{literal, ""}}
 		}
 		lines = append(lines, s.given(i, patterns, denies)...)
@@ -87,6 +95,9 @@ func (s *Survey) Access(slug, uid string) ([]Line, error) {
 // Readers lists who can read a secret: vault/secret[@version][/key], under every alias of the vault, or a name alone that
 // bindings map. Without a version in the reference all versions count, without a key the whole and each key; with a key,
 // the readers of the whole count. The error says why the reference is none, or that no vault has the alias.
+//
+// An alias is only a door: whoever may read the same secret under another alias of the vault reads the same bytes,
+// and an auditor who asks about one means both.
 func (s *Survey) Readers(asked string) ([]Line, error) {
 	if asked != "" && !strings.Contains(asked, "/") {
 		return s.readersOfName(asked), nil
@@ -120,6 +131,8 @@ func (s *Survey) aliases() (list []string) {
 }
 
 // readers are the lines of one source of a binding for the secret.
+// The pattern is narrowed to what was asked: its name becomes the literal one, so that a deny of other names of the
+// pattern is no longer an exception. A pattern that gives no such version or key has no lines.
 func (s *Survey) readers(source source, ref Ref, denies []*region) []Line {
 	b := &s.policy.bindings[source.rule]
 	read, exact := source.pattern(b)
@@ -130,6 +143,7 @@ func (s *Survey) readers(source source, ref Ref, denies []*region) []Line {
 		}
 		read.version = ref.Version
 	}
+	// A pattern without a key stays as wide as it is: who reads the whole has read the key.
 	if ref.Key != "" && read.keyed {
 		if !glob(read.key, ref.Key, false) {
 			return nil
@@ -145,6 +159,9 @@ func (s *Survey) readers(source source, ref Ref, denies []*region) []Line {
 }
 
 // target lists a target of names: asked for by the name and, unless a pattern of the binding says so already, by reference.
+//
+// Both ways must be looked at: by reference a name can't be ambiguous, so access may remain when the name has lost
+// it.
 func (s *Survey) target(rule int32, name string, l Line, denies []*region) []Line {
 	b := &s.policy.bindings[rule]
 	lines := s.live(rule, l.by(name), denies)
@@ -160,6 +177,7 @@ func (l Line) by(name string) Line {
 	return l
 }
 
+// A name alone has no vault: two bindings may mean two secrets by it, each for its own repositories. All are listed.
 func (s *Survey) readersOfName(name string) (lines []Line) {
 	all := s.denies(func(*region) bool { return true })
 	var rules []int32
@@ -202,6 +220,7 @@ func (s *Survey) given(rule int32, repos []RepoPattern, denies []*region) (lines
 }
 
 // denies returns the regions of the denies that may matter.
+// May sorts out cheaply what can't overlap; too many are slow, too few are wrong.
 func (s *Survey) denies(may func(*region) bool) (list []*region) {
 	for i := range s.regions {
 		if may(&s.regions[i]) {

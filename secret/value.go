@@ -29,12 +29,15 @@ func (v Value) Reveal() []byte {
 func (v Value) Len() int { return len(v.Reveal()) }
 
 // is tells whether v and w are the same bytes in memory.
+// It compares addresses, not secrets, so its time tells nothing. Two empty values are the same.
 func (v Value) is(w Value) bool {
 	a, b := v.Reveal(), w.Reveal()
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // Clear overwrites the bytes. Whoever owns the value calls it once nobody reads it any more.
+// Copies of a Value share their bytes, so all of them are cleared. What a decoder or a network buffer copied before is
+// not reached.
 func (v Value) Clear() { clear(v.Reveal()) }
 
 // String returns "[redacted]".

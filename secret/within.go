@@ -10,6 +10,9 @@ import (
 // It is exact. A "*" takes anything, so a pattern lies within another exactly if the other matches it with each "*" read as
 // a letter of its own that only another "*" can take; a "**" is as many segments of such a letter as one likes. (For "**"
 // in great numbers on both sides the answer may be a no that is too careful, never a wrong yes.)
+//
+// For example, acme/* lies within **, and */** within **/*, which says the same; ** lies not within */**, for **
+// takes a single segment, too.
 func (p Pattern) Within(other Pattern) bool {
 	if len(p.segments) == 0 {
 		return true // it matches nothing
@@ -20,6 +23,7 @@ func (p Pattern) Within(other Pattern) bool {
 	if p.fold && !other.fold {
 		return p.text == other.text && strings.Trim(p.text, "*/") == ""
 	}
+	// at[j] is 1 where other's first j segments may have been used up so far.
 	w := within{p: p.segments, other: other.segments, fold: other.fold, seen: map[string]bool{}}
 	start := make([]byte, len(other.segments)+1)
 	start[0] = 1
@@ -27,6 +31,8 @@ func (p Pattern) Within(other Pattern) bool {
 }
 
 // within walks through p while it keeps the set of places where the other pattern can be meanwhile.
+//
+// It is the usual walk through a nondeterministic automaton: other is the automaton, p is the text.
 type within struct {
 	p, other []string
 	fold     bool
@@ -40,6 +46,9 @@ const (
 )
 
 // from tells whether the other pattern, being at any of the places in at, takes all of p from segment i on.
+//
+// A set that was walked from before is not walked again. The loop ends: a "**" of the other pattern stays where it is
+// and every other place moves on, so the sets settle.
 func (w *within) from(i int, at []byte) bool {
 	if i == len(w.p) {
 		return at[len(w.other)] == 1
@@ -89,6 +98,7 @@ func (p ReadPattern) Within(other ReadPattern) bool {
 		p.versionWithin(other) && (!other.keyed || p.keyed && glob(other.key, p.key, false))
 }
 
+// versionWithin is Within for versions: "@*" takes the current version in, "@abc" does not.
 func (p ReadPattern) versionWithin(other ReadPattern) bool {
 	if !p.pinned { // the current version alone
 		return !other.pinned || glob(other.version, "", false)

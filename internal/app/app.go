@@ -45,6 +45,9 @@ type Env struct {
 }
 
 // App is one extension, from New to the end of Run.
+//
+// record is the file itself, events the Recorder that also logs. current is replaced whole by a reload; everything else
+// stays for the App's life.
 type App struct {
 	env     Env
 	log     zerolog.Logger
@@ -60,6 +63,10 @@ type App struct {
 }
 
 // New builds everything and binds the addresses, so that Run only has to serve. The error says what to change.
+//
+// The order matters: what costs nothing to check comes first; the record is opened before anything that may have to be
+// put on record; the addresses come last, so that nobody connects to an extension that may still refuse to start.
+// Whatever was begun is ended again on an error.
 func New(c *config.Config, env Env) (*App, error) {
 	if err := entra.CheckEnvironment(env.Getenv); err != nil {
 		return nil, err
@@ -99,6 +106,9 @@ func New(c *config.Config, env Env) (*App, error) {
 }
 
 // open puts the start on record and binds the addresses.
+//
+// The configuration is kept before it is on record: a line that names a configuration which is nowhere could not be
+// explained.
 func (a *App) open(c *config.Config) error {
 	ctx := context.Background()
 	if err := a.record.KeepConfig(c.SHA256, c.Content); err != nil {
@@ -141,6 +151,8 @@ func (a *App) open(c *config.Config) error {
 const writeTimeout = time.Minute
 
 // Run serves until ctx ends, then drains and closes the record.
+//
+// The probes and the watch of the files go on until it has drained.
 func (a *App) Run(ctx context.Context) error {
 	c := a.current.Load().config
 	line := a.log.Info().Str("address", a.Addr())
@@ -159,6 +171,9 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 // close ends what New began, as far as it came; Run ends with it.
+//
+// The server comes first, so that nothing is recorded behind the stop; the record comes last, with all it still has to
+// write.
 func (a *App) close() error {
 	var errs []error
 	if a.server != nil {
@@ -183,6 +198,7 @@ const closeTimeout = 5 * time.Second
 func (a *App) Addr() string { return a.server.Addr().String() }
 
 // unready lists why no answer can be right now.
+// A vault that is down is no reason: the others, and what may still be served of it, work here as on any other replica.
 func (a *App) unready() (reasons []string) {
 	if a.record.Healthy() != nil {
 		reasons = append(reasons, "the record can't be written")

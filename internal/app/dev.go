@@ -43,6 +43,8 @@ type DevOptions struct {
 
 // Dev is the extension on an emulated Entra and Key Vault, in this process and over real TLS. Everything that it writes
 // lies in Dir, which Close removes.
+//
+// keys is asked by the extension's reload and by whoever starts a client, so mu guards it. The rest is set by NewDev.
 type Dev struct {
 	*App
 	Dir      string
@@ -115,6 +117,8 @@ func (d *Dev) load(paths []string) ([]string, error) {
 
 // adapt makes every vault and identity of a configuration in the emulator, gives its pools keys, and turns what it says of
 // files and addresses to this process. It is called again when the configuration is edited.
+//
+// Values that the emulator has already stay, rotated ones included.
 func (d *Dev) adapt(c *config.Config) {
 	for name, identity := range c.Identities {
 		if !identity.Managed {
@@ -151,6 +155,8 @@ func (d *Dev) environment(name string) string {
 // devKey and a pool's name make the variable that holds its key.
 const devKey = "DRONE_ENTRA_DEV_KEY_"
 
+// register makes the identity known to the emulated Entra: a machine's, or an application that trusts the token's
+// subject.
 func (d *Dev) register(i config.Identity) {
 	if i.Managed {
 		d.emulator.ManagedIdentity(clientOf(i), tenantOf(i))
@@ -159,6 +165,7 @@ func (d *Dev) register(i config.Identity) {
 	d.emulator.Register(emulator.App{Tenant: tenantOf(i), ClientID: clientOf(i)})
 }
 
+// tenantOf is the identity's tenant, or the one that stands for what the environment would say.
 func tenantOf(i config.Identity) string {
 	if i.TenantID == "" {
 		return devTenant
@@ -166,6 +173,7 @@ func tenantOf(i config.Identity) string {
 	return i.TenantID
 }
 
+// clientOf is the identity's client ID. A managed identity without one is the machine's own, and stays so.
 func clientOf(i config.Identity) string {
 	if i.ClientID == "" && !i.Managed {
 		return devClient
@@ -191,6 +199,7 @@ func (d *Dev) makeKeys(c *config.Config) {
 	c.Pools = pools
 }
 
+// keyOf finds the pool's key in the real environment, so that runners that have it can be pointed here, or makes one.
 func (d *Dev) keyOf(pool config.Pool) string {
 	for _, k := range pool.Keys {
 		if value := d.getenv(k.Env); k.Env != "" && value != "" {
@@ -226,6 +235,8 @@ func (d *Dev) Key() string {
 }
 
 // listen chooses the address, whatever the configuration says of listening.
+//
+// The probe's port is free again for a moment; who takes it then makes New fail, with the remedy.
 func (d *Dev) listen(address string) {
 	if d.address = address; address != "" {
 		return
@@ -271,6 +282,7 @@ type gate struct {
 	open atomic.Bool
 }
 
+// Write says that it wrote what it dropped: a logger must not take a closed gate for a failure.
 func (g *gate) Write(p []byte) (int, error) {
 	if !g.open.Load() {
 		return len(p), nil

@@ -20,12 +20,16 @@ type logged struct {
 	unproven zerolog.Logger // sampled: strangers must not fill the log
 }
 
+// newLogged lets ten lines about strangers through in ten seconds. The record counts them all.
 func newLogged(next secret.Recorder, log zerolog.Logger) *logged {
 	sampled := log.Sample(&zerolog.BurstSampler{Burst: 10, Period: 10 * time.Second})
 	return &logged{next: next, log: log, unproven: sampled}
 }
 
 // Record puts the event on record first, then in the log.
+//
+// An event that could not be recorded is logged as an error with its cause, so that not even a failing disk hides what
+// was asked.
 func (l *logged) Record(ctx context.Context, e secret.Event) error {
 	err := l.next.Record(ctx, e)
 	log := &l.log
@@ -64,6 +68,7 @@ func (l *logged) Record(ctx context.Context, e secret.Event) error {
 	return err
 }
 
+// message is the line's text; all that tells events apart is in its fields.
 func message(e secret.Event) string {
 	switch e.Kind {
 	case secret.EventStart:
@@ -79,6 +84,8 @@ const maxLogged = 256
 
 // text adds a field that a build may have filled. JSON escapes control characters, but lets through what a terminal hides
 // or turns around.
+//
+// A branch named "main" with a right-to-left override behind it is written as main\u202e.
 func text(line *zerolog.Event, key, value string) {
 	if value == "" {
 		return

@@ -18,6 +18,9 @@ import (
 
 // generation is everything that one configuration brings to life: keys, policy and sources behind one handler. It is
 // built whole before it answers anything, and takes over from the one before whatever is unchanged.
+//
+// Nothing in it changes once it is in force. What it shares with the generation before, it must not close while that
+// one still answers: close takes the other for that reason.
 type generation struct {
 	number  int
 	since   time.Time
@@ -48,6 +51,8 @@ type door struct {
 func reserve(budget time.Duration) time.Duration { return min(1500*time.Millisecond, budget/4) }
 
 // newGeneration wires the rooms. It opens no connection. before is the generation that it follows, if any.
+//
+// On an error it has closed what it made and left alone what it took over.
 func newGeneration(c *config.Config, keys []drone.Key, before *generation, memory *drone.Memory, record secret.Recorder, env Env, log zerolog.Logger) (*generation, error) {
 	policy, err := secret.NewPolicy(c.Rules)
 	if err != nil {
@@ -90,6 +95,9 @@ func newGeneration(c *config.Config, keys []drone.Key, before *generation, memor
 
 // openVaults makes a client of each vault, or takes it from the generation before. With the same doors and limits it takes
 // the whole router, and what it remembers: a change of bindings alone costs no build a second read.
+//
+// A router is taken only if its doors are the very same, since a value in it was read through one: another identity may
+// not have had it.
 func (g *generation) openVaults(before *generation, env Env) error {
 	doors := make(map[string]provider.Door, len(g.config.Vaults))
 	for alias, c := range g.config.Vaults {
@@ -116,6 +124,7 @@ func (g *generation) openVaults(before *generation, env Env) error {
 	return nil
 }
 
+// door is the generation's door of that alias. There may be no generation before the first.
 func (g *generation) door(alias string) (door, bool) {
 	if g == nil {
 		return door{}, false

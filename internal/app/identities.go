@@ -42,6 +42,8 @@ func (g *generation) openIdentities(before *generation, env Env, log zerolog.Log
 	return nil
 }
 
+// fromEnvironment fills what the file leaves out. A managed identity needs nothing: an AZURE_CLIENT_ID that is meant
+// for an application must not choose the machine's identity.
 func fromEnvironment(o *entra.Options, c config.Identity, getenv func(string) string) error {
 	if c.Managed {
 		return nil

@@ -52,6 +52,8 @@ func loadKeys(pools map[string]config.Pool, getenv func(string) string) (keys []
 	return keys, warnings, nil
 }
 
+// environmentPool is the pool that the environment makes, if any. With both variables set it would be chance which key
+// counts, so that is an error.
 func environmentPool(getenv func(string) string) (config.Pool, bool, error) {
 	value, file := getenv("DRONE_SECRET") != "", getenv("DRONE_SECRET_FILE")
 	switch {
@@ -69,6 +71,7 @@ func defaultPool(k config.Key) config.Pool {
 	return config.Pool{Name: secret.DefaultPool, Keys: []config.Key{k}}
 }
 
+// withPool returns a copy with the pool in it: the configuration's own map is compared and summed up later on.
 func withPool(pools map[string]config.Pool, pool config.Pool) map[string]config.Pool {
 	all := map[string]config.Pool{pool.Name: pool}
 	for name, p := range pools {
@@ -95,6 +98,7 @@ func strayKey(pools map[string]config.Pool, getenv func(string) string) string {
 }
 
 // readKey reads one key and leaves off newlines at its end, which editors and `echo` add.
+// Whether a runner's copy has the newline can't be known here, so loadKeys warns.
 func readKey(k config.Key, getenv func(string) string) (value []byte, trimmed bool, err error) {
 	if k.Env != "" {
 		value = []byte(getenv(k.Env))
@@ -113,6 +117,9 @@ func readKey(k config.Key, getenv func(string) string) (value []byte, trimmed bo
 }
 
 // readSmall reads a regular file of at most limit bytes.
+//
+// It is asked of the open file what it is, so that it can't be swapped in between. The errors name the file, never
+// content.
 func readSmall(name string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not wait for its writer
 	if err != nil {

@@ -38,6 +38,8 @@ func newProbes(log zerolog.Logger) *probes {
 	return &probes{log: log, results: map[string]probeResult{}}
 }
 
+// run asks all vaults of the generation in force at once, and again a minute after the last has answered. first is set
+// after one round, whatever it brought: a dead vault must not keep a replica out.
 func (p *probes) run(ctx context.Context, current func() map[string]*keyvault.Vault) {
 	for ctx.Err() == nil {
 		var round sync.WaitGroup
@@ -55,6 +57,7 @@ func (p *probes) run(ctx context.Context, current func() map[string]*keyvault.Va
 	}
 }
 
+// probe asks one vault, and logs a change only: the first success is no news, the first failure is.
 func (p *probes) probe(ctx context.Context, alias string, vault *keyvault.Vault) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -84,6 +87,7 @@ func (p *probes) finished() bool {
 	return p.first
 }
 
+// of is the vault's last result, nil if it has not been asked yet.
 func (p *probes) of(alias string) *probeResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 const pollEvery = 5 * time.Second
 
 // reloading is the state of following the files.
+// seen is the watch's alone once Run began; mu guards what others see or add to.
 type reloading struct {
 	mu      sync.Mutex
 	seen    print // what was last acted upon
@@ -32,6 +33,7 @@ type refusedState struct {
 }
 
 // watch follows the files until ctx ends.
+// Only one goroutine runs it, so two changes never overtake each other.
 func (a *App) watch(ctx context.Context) {
 	if len(a.env.Paths) == 0 {
 		return
@@ -63,6 +65,8 @@ func (a *App) print(c *config.Config) print {
 	return print{config.Fingerprint(a.env.Paths), keysPrint(keys, err)}
 }
 
+// keysPrint hashes the keys, so that none stays in memory a second time. Keys that can't be read have a print as well,
+// by the error: a file that appears later is then a change.
 func keysPrint(keys []drone.Key, err error) string {
 	h := sha256.New()
 	for _, k := range keys {
@@ -130,6 +134,7 @@ func (a *App) build(now *generation) (*generation, print, error) {
 }
 
 // refusal is the first problem and how many more there are: the rest is what `drone-entra check` is for.
+// For example "drone-entra.yaml:14:7: unknown key … (and 2 more)". Warnings do not count.
 func refusal(problems config.Problems) error {
 	for _, p := range problems {
 		if more := problems.Errors() - 1; !p.Warning && more > 0 {
@@ -183,6 +188,7 @@ func (a *App) adopt(old, next *generation) error {
 	return nil
 }
 
+// refuse records and logs a configuration that is not put in force, once for each problem, and shows it in /status.
 func (a *App) refuse(now *generation, err error) {
 	if old := a.reload.problem(); old != nil && old.Problem == err.Error() {
 		return // tried again, and told already
@@ -206,6 +212,7 @@ func (r *reloading) retire(d time.Duration, end func()) {
 	r.retired = append(r.retired, func() { timer.Stop(); once() })
 }
 
+// closeRetired ends at the program's end what still waits for its time; the server has no requests any more then.
 func (r *reloading) closeRetired() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,6 +13,10 @@ import (
 
 // fill puts a made-up value behind every secret that the configuration names literally, so that each can be asked for. A
 // secret that is asked for by key is a JSON object with these keys.
+//
+// For `names: {db_password: pay-prod/deploy-db/password}` the vault behind pay-prod gets a secret deploy-db with the
+// value {"password":"made-up-deploy-db-password"}. A secret that is there already is left alone, so that an edited
+// configuration does not undo a rotation.
 func (d *Dev) fill(c *config.Config) {
 	keys := map[[2]string]map[string]bool{}
 	want := func(ref string) {

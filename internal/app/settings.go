@@ -16,6 +16,7 @@ func Address(l config.Listen, getenv func(string) string) string {
 }
 
 // overridden warns of environment variables that the file wins over.
+// Who sets such a variable expects it to count; that it does not should not be a riddle.
 func overridden(c *config.Config, getenv func(string) string) (warnings []string) {
 	if c.Listen.Address != "" && getenv("DRONE_BIND") != "" {
 		warnings = append(warnings, "DRONE_BIND is set but not used: the configuration has listen.address")
@@ -44,6 +45,7 @@ func newLog(l config.Log, env Env) zerolog.Logger {
 }
 
 // truth reads a boolean variable; what is no boolean is false.
+// What opens something up, such as plain HTTP, must not be opened by a typing error.
 func truth(s string) bool {
 	b, err := strconv.ParseBool(s)
 	return err == nil && b

@@ -3,6 +3,7 @@ package app
 import "time"
 
 // status is what GET /status answers: by name and state, never a key or a token.
+// It takes what is in force at one moment; a reload in between is seen by the next call.
 func (a *App) status() any {
 	g := a.current.Load()
 	seq, hash := a.record.Head()

@@ -34,6 +34,7 @@ type Step struct {
 }
 
 // scene is a Step to be played.
+// file names a request in builds; before, if not nil, does something first and says what.
 type scene struct {
 	file   string
 	actor  string
@@ -75,6 +76,8 @@ func (d *Dev) Story(ctx context.Context) iter.Seq2[Step, error] {
 	}
 }
 
+// play sends one request and finds out what became of it as a person would: runners throw errors away, so the reason is
+// looked up in the record.
 func (d *Dev) play(ctx context.Context, client plugin.Plugin, policy *secret.Policy, s scene, number int64) (Step, error) {
 	request, err := s.request(number)
 	if err != nil {
@@ -127,6 +130,7 @@ func (s scene) request(number int64) (*plugin.Request, error) {
 	return r, nil
 }
 
+// describe says what ran: where the code came from for a fork, who pressed the button for a promotion.
 func describe(r *plugin.Request) string {
 	b := r.Build
 	what := b.Event + " " + b.Ref + " by " + b.Sender
@@ -165,6 +169,7 @@ func short(version string) string {
 }
 
 // recorded reads the build's last line in the record: where everybody else learns why a secret did not come.
+// The zero entry stands for a build that is not on record.
 func (d *Dev) recorded(build int64) (last audit.Entry, err error) {
 	for e, err := range audit.Entries(d.config.Record.File) {
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 )
 
 // rotatedName is where the file goes that begins with line first: audit.jsonl becomes audit-000000000001.jsonl.
+// Twelve digits and more sort as the numbers do. rotatedFiles compares the numbers all the same.
 func rotatedName(file string, first uint64) string {
 	ext := filepath.Ext(file)
 	return fmt.Sprintf("%s-%012d%s", strings.TrimSuffix(file, ext), first, ext)
@@ -25,6 +26,7 @@ type rotatedFile struct {
 }
 
 // rotatedFiles lists the older parts beside the file, oldest first.
+// What else lies there, such as a torn tail or a kept configuration, has no such name and is passed over.
 func rotatedFiles(file string) ([]rotatedFile, error) {
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil {
@@ -60,6 +62,7 @@ func syncDir(dir string) error {
 
 // openRegular opens a file to read and write it, and makes it, with mode 0600, if there is none. It follows no link and
 // takes nothing but a regular file: a record in a device or a pipe is no record.
+// Lstat is for the message; that no link is followed, also one put there in between, O_NOFOLLOW sees to.
 func openRegular(file string) (*os.File, error) {
 	info, err := os.Lstat(file)
 	if err == nil && !info.Mode().IsRegular() {
@@ -80,6 +83,7 @@ func openRegular(file string) (*os.File, error) {
 	return f, nil
 }
 
+// describe names the kind of file for whoever has to move it away.
 func describe(m fs.FileMode) string {
 	switch {
 	case m.IsDir():
@@ -96,6 +100,9 @@ func describe(m fs.FileMode) string {
 
 // lock takes the right to write the record: an flock(2) on a file beside it, which ends with the process that holds it.
 // holder is what the next one to try is told.
+//
+// The kernel lets the lock go when the process ends, however it ends, so no stale file has to be recognised. Only the
+// writer needs it: readers look on beside it.
 func lock(file, holder string) (*os.File, error) {
 	f, err := openRegular(file)
 	if err != nil {

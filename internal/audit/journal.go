@@ -15,6 +15,7 @@ import (
 )
 
 // disk is the two calls whose slowness and failure the record is built around.
+// Tests put ones in their place that hang, fail or write less.
 type disk struct {
 	write func(f *os.File, b []byte, at int64) (int, error)
 	sync  func(*os.File) error
@@ -42,6 +43,9 @@ type journal struct {
 
 // open takes the lock, opens the file, sets a torn tail aside and returns the chain's head as the disk has it. fresh tells
 // that the file is empty and goes on from a rotated one.
+//
+// What is cut off is kept in a file beside it: whoever tampers with the
+// record must not be able to make us remove the traces.
 func (j *journal) open() (h head, fresh bool, err error) {
 	dir := filepath.Dir(j.path)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -87,6 +91,7 @@ func (j *journal) problem(err error) error {
 }
 
 // takeLock takes the lock unless it is held already; one whose file went from the directory locks nobody out any more.
+// It is asked again at each reopen, since somebody may have removed the file while we held it.
 func (j *journal) takeLock() error {
 	name := j.path + ".lock"
 	if j.lock != nil {
@@ -101,6 +106,7 @@ func (j *journal) takeLock() error {
 	return err
 }
 
+// tear sets what stands behind the last good line aside and says so in the log.
 func (j *journal) tear(t tail) error {
 	aside, err := setAside(j.file, t, j.now())
 	if err != nil {
@@ -112,6 +118,7 @@ func (j *journal) tear(t tail) error {
 }
 
 // lastRotated returns the end of the newest rotated file, the zero head if there is none.
+// It is asked when the current file has no line: after a crash amid a rotation, or when somebody moved the file away.
 func (j *journal) lastRotated() (head, error) {
 	older, err := rotatedFiles(j.path)
 	if err != nil || len(older) == 0 {
@@ -127,6 +134,9 @@ func (j *journal) lastRotated() (head, error) {
 }
 
 // append writes the batch, one write(2) for what goes into one file.
+//
+// After an error it is unknown how much of the batch is in the file; reopen finds out, and nobody was told that it was
+// written.
 func (j *journal) append(b *batch) error {
 	from := 0
 	for _, c := range b.cuts {
@@ -141,6 +151,8 @@ func (j *journal) append(b *batch) error {
 	return j.write(b.buf[from:])
 }
 
+// write puts b behind what is there. Its own count of the size says where, not the end of the file, so that what a
+// failed write left behind is not built upon.
 func (j *journal) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -160,6 +172,9 @@ func (j *journal) write(b []byte) error {
 }
 
 // rotate gives the file its lasting name and goes on in a new one.
+//
+// The order allows for a crash at any moment: what is renamed is synced, the name it gets is free, and between rename
+// and the new file there is no current file, which open and the readers both know how to take.
 func (j *journal) rotate(first uint64) error {
 	if err := j.sync(); err != nil {
 		return err
@@ -188,6 +203,8 @@ func (j *journal) rotate(first uint64) error {
 
 // sync makes everything durable that was written before the call. What is durable in a file that was removed or replaced
 // is lost all the same, so it looks whether the file is still in its place.
+//
+// It may run beside an append: size is read before the sync, so what is appended meanwhile does not count as synced.
 func (j *journal) sync() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -223,6 +240,7 @@ func isAt(f *os.File, path string, size int64) error {
 }
 
 // reopen starts over after a failure. It returns what open does, once that is durable.
+// The lock stays held throughout. The caller is the writer, so nothing is appended meanwhile.
 func (j *journal) reopen() (head, bool, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -264,6 +282,7 @@ func (j *journal) close() error {
 }
 
 // continueAt makes the file, whose own lines end earlier, go on behind h.
+// A rotation later on names the file by that number.
 func (j *journal) continueAt(h head) {
 	if j.size.Load() == 0 {
 		j.first = h.seq + 1

@@ -45,6 +45,10 @@ type stamp struct {
 
 // appendLine appends the event as the line that follows h, newline included, and moves h on to it. It allocates nothing
 // but what dst grows by.
+//
+// A line, shortened: {"v":1,"seq":7,"time":"…","id":"…","kind":"secret",…,"prev":"<hash of line 6>","hash":"<hash>"}.
+// The hash is over all bytes of the line before `,"hash"`. As prev is among them, to change a line means to change
+// every later one.
 func appendLine(dst []byte, h *head, s stamp, e *secret.Event) []byte {
 	from := len(dst)
 	w := object{buf: append(dst, `{"v":1,"seq":`...)}
@@ -92,6 +96,7 @@ type object struct {
 	cut bool // whether a text since the last begin was cut
 }
 
+// name writes what stands before a value, with a comma unless the value is the object's first.
 func (w *object) name(s string) {
 	if w.buf[len(w.buf)-1] != '{' {
 		w.buf = append(w.buf, ',')
@@ -109,6 +114,7 @@ func (w *object) limited(name, s string, limit int) {
 
 func (w *object) always(name, s string) { w.quoted(name, s, maxText) }
 
+// quoted writes a text of at most limit bytes before escaping, and notes when it had to be cut.
 func (w *object) quoted(name, s string, limit int) {
 	s, cut := cutAt(s, limit)
 	w.cut = w.cut || cut
@@ -124,6 +130,7 @@ func (w *object) number(name string, n int64) {
 }
 
 // millis writes a duration in milliseconds, to the microsecond.
+// 1234567 ns become 1.235; what rounds to nothing is left out.
 func (w *object) millis(name string, d time.Duration) {
 	if us := d.Round(time.Microsecond).Microseconds(); us > 0 {
 		w.name(name)
@@ -132,6 +139,7 @@ func (w *object) millis(name string, d time.Duration) {
 }
 
 // begin opens an object inside, end closes it or, if nothing was written to it, takes it back.
+// It also forgets whether something was cut, since "cut" speaks of one object. Objects are not nested any deeper.
 func (w *object) begin(name string) (from int) {
 	from, w.cut = len(w.buf), false
 	w.name(name)
@@ -150,6 +158,8 @@ func (w *object) end(from int) {
 	w.buf = append(w.buf, '}')
 }
 
+// request writes what the policy saw and what leads a person to the build. What a runner sends beyond it, repo.secret
+// above all, never gets this far.
 func (w *object) request(q *secret.Request) {
 	repo := w.begin("repo")
 	w.text("slug", q.Repo.Slug)

@@ -52,6 +52,9 @@ func parseLine(line []byte) (e entry, why string) {
 }
 
 // cutHash splits text at its last member, which is the name given and a hash, and what ends it.
+//
+// For example (`{"v":1,…,"prev":"","hash":"<64 digits>"}`, `,"hash":"`, `"}`) gives `{"v":1,…,"prev":""` and the
+// digits.
 func cutHash(text []byte, name, end string) (before, hash []byte, ok bool) {
 	text, ok = bytes.CutSuffix(text, []byte(end))
 	at := len(text) - 2*sha256.Size
@@ -80,6 +83,7 @@ func (e *entry) parseFront(body []byte) bool {
 	return err == nil
 }
 
+// parseSeq reads the front that every line has and returns what stands behind the number. A seq of 0 is none.
 func parseSeq(line []byte, seq *uint64) (rest []byte, ok bool) {
 	rest, ok = bytes.CutPrefix(line, []byte(`{"v":1,"seq":`))
 	digits, _, found := bytes.Cut(rest, []byte{','})
@@ -91,6 +95,8 @@ func parseSeq(line []byte, seq *uint64) (rest []byte, ok bool) {
 	return rest[len(digits):], err == nil && *seq > 0
 }
 
+// parsePrev reads the last member before the hash. It is empty in the first line of a chain alone, which is for follows
+// to judge.
 func (e *entry) parsePrev(body []byte) bool {
 	if bytes.HasSuffix(body, []byte(`,"prev":""`)) {
 		return true

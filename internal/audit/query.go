@@ -15,6 +15,7 @@ import (
 )
 
 // Entry is one line of a record, read back. What the line leaves out is zero.
+// Its texts are anybody's, unescaped again: who prints them must take care of what a terminal does with them.
 type Entry struct {
 	Seq      uint64           `json:"seq"`
 	Time     time.Time        `json:"time"`
@@ -63,6 +64,8 @@ type Entry struct {
 var ErrCut = errors.New("the record keeps only the beginning of an overlong text of this request, so it can't be decided again")
 
 // Request is the request that the line is about, as policy saw it; ErrCut if the record does not hold all of it.
+//
+// A beginning would be decided like a whole: a branch that was cut may match a pattern that the real one does not.
 func (e *Entry) Request() (secret.Request, error) {
 	if e.Asked.Cut || e.Repo.Cut || e.Build.Cut {
 		return secret.Request{}, ErrCut
@@ -81,6 +84,8 @@ func (e *Entry) Request() (secret.Request, error) {
 // Entries reads a record from its oldest rotated file to the end, line by line. It does not verify the chain: that is
 // Verify's. A line that can't be read ends it with an error that names the place, but for a last one that is still being
 // written.
+//
+// The process that writes the record may go on meanwhile. The sequence can be ranged over again and then reads anew.
 func Entries(file string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		current, err := openCurrent(file)

@@ -22,6 +22,8 @@ func cutAt(s string, limit int) (string, bool) {
 // appendQuote appends s as a JSON string. Beyond what JSON demands it escapes whatever does not print: DEL, the C1
 // controls, line separators, bidirectional and zero-width marks. An auditor's terminal then shows what is there, and
 // nothing acts. Invalid UTF-8 becomes U+FFFD.
+//
+// For example a right-to-left override (U+202E) in a branch's name becomes \u202e, and U+E0001 \udb40\udc01.
 func appendQuote(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -44,6 +46,7 @@ func appendQuote(dst []byte, s string) []byte {
 }
 
 // plain tells whether the rune stands for itself.
+// size tells U+FFFD itself, three bytes long, from a byte that is no UTF-8, which decodes to the same rune.
 func plain(r rune, size int) bool {
 	if r < utf8.RuneSelf {
 		return r >= ' ' && r != '"' && r != '\\' && r != 0x7f
@@ -69,6 +72,7 @@ func appendEscape(dst []byte, r rune) []byte {
 	return appendUnit(dst, r)
 }
 
+// appendUnit writes one UTF-16 unit, \u and four digits.
 func appendUnit(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
 }

@@ -66,6 +66,8 @@ type Record struct {
 }
 
 // batch is what one turn of the writer takes.
+// buf holds whole lines in the order of their numbers. Each caller is in one of written and synced, and is answered
+// once.
 type batch struct {
 	buf     []byte
 	cuts    []cut
@@ -82,6 +84,7 @@ type cut struct {
 }
 
 // due is what one turn of the syncer takes.
+// dirty says that something was written since the last sync, also when nobody waits for it.
 type due struct {
 	dirty  bool
 	head   head
@@ -166,6 +169,10 @@ func (r *Record) Record(_ context.Context, e secret.Event) error {
 }
 
 // enqueue encodes the event and leaves w with those who wait for it.
+//
+// Line and waiter go into the same batch under one lock: a waiter can't be answered for a batch without his line.
+// Whether a release is a repeat is asked here, of what is synced already. One that is still on its way to the disk does
+// not count.
 func (r *Record) enqueue(e *secret.Event, w *waiter, release bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -202,6 +209,7 @@ func (r *Record) rotateLine() {
 	r.encode(&secret.Event{Kind: kindRotate, Outcome: secret.Started, Detail: "goes on from the file before"}, 0)
 }
 
+// encode appends the line to the next batch and moves the chain's end on; mu is held, or encoding would leave gaps.
 func (r *Record) encode(e *secret.Event, count uint64) {
 	b := r.next
 	before := len(b.buf)
@@ -211,6 +219,9 @@ func (r *Record) encode(e *secret.Event, count uint64) {
 }
 
 // unable says why nothing can be recorded now; mu is held.
+//
+// A disk that hangs tells nothing by itself, so the time since the call began is looked at. Callers then fail at once
+// rather than after a second each.
 func (r *Record) unable() *secret.Error {
 	switch {
 	case r.ended:
@@ -227,11 +238,13 @@ func (r *Record) unable() *secret.Error {
 
 func stalled(since time.Time) bool { return !since.IsZero() && time.Since(since) >= maxWait }
 
+// unrecorded is the one error that a Recorder gives: "no record, no secret" rests on it.
 func (r *Record) unrecorded(err error) *secret.Error {
 	return secret.Fail(secret.Unavailable, secret.ReasonUnrecorded, fmt.Sprintf("the record %s can't be written: %v", r.opts.File, err))
 }
 
 // Healthy returns nil while the record can be written, else why not.
+// It is what /readyz asks: a replica that can't record can't release anything.
 func (r *Record) Healthy() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -242,6 +255,7 @@ func (r *Record) Healthy() error {
 }
 
 // Head returns the number and hash of the last line that is synced: 0 and "" for an empty record.
+// An auditor compares it with the file's last line: a cut tail shows in no other way.
 func (r *Record) Head() (seq uint64, hash string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 type releaseKey [16]byte
 
 // keyOf hashes the release, using scratch for the bytes.
+// The length stands before each string, so that ("ab","c") and ("a","bc") differ.
 func keyOf(scratch []byte, e *secret.Event) (releaseKey, []byte) {
 	b := scratch[:0]
 	for _, s := range [...]string{e.Caller.Pool, e.Request.Repo.UID, e.Request.Repo.Slug, e.Secret, e.Version} {
@@ -41,6 +42,8 @@ func (t *releases) has(k releaseKey) bool {
 	return ok
 }
 
+// add is called once the lines are synced, and not before: a repeat of a line that never reached the disk would be no
+// repeat.
 func (t *releases) add(keys []releaseKey) {
 	for _, k := range keys {
 		if len(t.young) >= maxReleases {

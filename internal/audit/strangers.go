@@ -29,6 +29,7 @@ type stranger struct {
 }
 
 // strangers counts unproven requests since the last line about the same reason and address.
+// A pair in counts has its line already, or is to get one with its count. Record.mu guards it.
 type strangers struct {
 	counts map[stranger]uint64
 	firsts int
@@ -49,6 +50,7 @@ func network(remote string) string {
 }
 
 // stranger puts an unproven request on record: in a line if it is the first of its kind, else in the next count.
+// It never waits for the disk: else whoever sends unproven requests could slow releases.
 func (r *Record) stranger(e *secret.Event) {
 	s := stranger{e.Reason, network(e.Caller.Remote)}
 	r.mu.Lock()
@@ -99,6 +101,7 @@ func (r *Record) countStrangers() {
 }
 
 // heard drops the pairs that were silent and returns the rest, loudest first.
+// A silent pair makes room for a new one, which then gets a line of its own again, if there is budget.
 func (t *strangers) heard() []stranger {
 	heard := make([]stranger, 0, len(t.counts))
 	for s, n := range t.counts {
@@ -114,6 +117,7 @@ func (t *strangers) heard() []stranger {
 	return heard
 }
 
+// countLine writes the count since the last line about the pair, and starts over; mu is held.
 func (r *Record) countLine(s stranger) {
 	e := secret.Event{Kind: secret.EventUnproven, Outcome: secret.Refused, Reason: s.reason, Caller: secret.Caller{Remote: s.remote}}
 	r.line(&e, r.strangers.counts[s])

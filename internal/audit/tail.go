@@ -24,6 +24,9 @@ var errNoRecord = errors.New("it holds something that is not a record: move it a
 // readTail finds the last line that is whole and in form. A crash can leave behind it a piece of a line, or the zeros of
 // blocks that never came. A line in form whose hash is wrong is no crash's work: it stays where it is, the chain goes on
 // from the hash it states, and Verify names it, as it does what is wrong before.
+//
+// It reads backwards in windows that grow eightfold, so that a start does not read the whole file; a tail longer than a
+// window is a rare one.
 func readTail(f *os.File) (t tail, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -81,6 +84,8 @@ func firstSeq(f *os.File) (seq uint64, err error) {
 
 // setAside moves what stands behind the last good line into a file of its own and cuts it off. The copy is synced
 // before the cut, so that a crash between the two loses nothing.
+//
+// Nothing is thrown away: a tail may be the only trace of an event whose caller was told "unrecorded".
 func setAside(f *os.File, t tail, at time.Time) (aside string, err error) {
 	aside = f.Name() + ".torn-" + at.UTC().Format("20060102T150405.000000000Z")
 	to, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -23,6 +23,7 @@ type Verified struct {
 }
 
 // Broken says where a record stops being one.
+// Lines behind it may be good or not; they are not looked at, as nothing vouches for them any more.
 type Broken struct {
 	File string // without its directory
 	Line uint64 // in the file, from 1
@@ -68,6 +69,7 @@ const (
 	maxPatience = 20
 )
 
+// openCurrent waits up to a tenth of a second for a file that a rotation has just renamed.
 func openCurrent(file string) (f *os.File, err error) {
 	for range maxPatience {
 		if f, err = os.Open(file); !errors.Is(err, fs.ErrNotExist) {
@@ -100,6 +102,7 @@ func olderThan(file string, current *os.File) ([]rotatedFile, error) {
 }
 
 // verifier follows one chain through its files.
+// last is the end of the chain so far, the zero head before the first line.
 type verifier struct {
 	result   Verified
 	last     head
@@ -116,6 +119,8 @@ func (v *verifier) rotated(o rotatedFile) error {
 }
 
 // file verifies one file. named is the number of its first line as its name says, 0 for the current one.
+//
+// At each turn everything before line n is good: it is in result, and last is its end.
 func (v *verifier) file(f *os.File, name string, named uint64) error {
 	v.result.Files = append(v.result.Files, name)
 	r := bufio.NewReaderSize(f, maxLine)
@@ -183,6 +188,7 @@ func (v *verifier) wants(e *entry, named uint64) uint64 {
 }
 
 // follows says why a line that is good by itself is not the next one of the chain.
+// The number is compared first: "a line is missing" says more than a prev that does not fit, which follows from it.
 func (v *verifier) follows(e *entry, want, named uint64, begins bool) string {
 	switch {
 	case e.seq == want+1:
@@ -202,6 +208,7 @@ func (v *verifier) follows(e *entry, want, named uint64, begins bool) string {
 }
 
 // findSeq returns the line of the file that bears the number, 0 if there is none.
+// It tells lines that were moved from lines that are gone. It reads the whole file, and only once something is wrong.
 func findSeq(f *os.File, seq uint64) uint64 {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return 0
@@ -219,6 +226,7 @@ func findSeq(f *os.File, seq uint64) uint64 {
 	}
 }
 
+// accept moves the chain's end on to a line that follows.
 func (v *verifier) accept(e *entry) {
 	if v.result.Lines == 0 {
 		v.result.FirstSeq, v.result.First = e.seq, e.at

@@ -13,6 +13,7 @@ type waiter struct {
 	scratch []byte
 }
 
+// newWaiter gives a waiter whose second begins now.
 func (r *Record) newWaiter() *waiter {
 	w, ok := r.waiters.Get().(*waiter)
 	if !ok {
@@ -42,6 +43,7 @@ func (r *Record) done(w *waiter) {
 }
 
 // answer tells the waiters, and returns the empty slice to be used again.
+// No send can block: each has room for one, and each waiter is in one list only.
 func answer(waiters []*waiter, err error) []*waiter {
 	for _, w := range waiters {
 		w.done <- err

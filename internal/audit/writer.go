@@ -8,6 +8,9 @@ import (
 )
 
 // write is the goroutine that owns the file: it appends, rotates, and reopens after a failure.
+//
+// But to rotate or to heal, it never waits for the syncer. So what comes in during a slow sync is written already when
+// that ends, and the next sync is for all of it.
 func (r *Record) write() {
 	defer close(r.writerDone)
 	heal, counts, heads := time.NewTicker(healEvery), time.NewTicker(countEvery), time.NewTicker(headEvery)
@@ -36,6 +39,7 @@ func (r *Record) write() {
 
 // flush writes what has come together, leaving spare to collect what comes meanwhile. It returns the batch it wrote, as
 // the next spare.
+// mu is released for the write and taken again behind it.
 func (r *Record) flush(spare *batch) *batch {
 	r.mu.Lock()
 	b := r.next
@@ -111,6 +115,8 @@ func (r *Record) sync() {
 }
 
 // settle syncs once and tells everybody whose line was written before. However many they are, it is one sync.
+//
+// A release counts as one that can be repeated only from here on, when its line is safe.
 func (r *Record) settle(spare *due) *due {
 	r.mu.Lock()
 	r.lazyArmed = false
@@ -145,6 +151,9 @@ func (r *Record) settle(spare *due) *due {
 }
 
 // fail stops the record until it is healed, and tells everybody who waits.
+//
+// What is encoded and unwritten goes as well: its callers are told "unrecorded", and the chain, which had gone on from
+// lines that may not be there, is taken up by heal from what the disk has.
 func (r *Record) fail(err error, waiting ...[]*waiter) {
 	r.mu.Lock()
 	fault := r.unrecorded(err)
@@ -197,6 +206,7 @@ func (r *Record) stillFailing(before, now *secret.Error) {
 	r.opts.Log.Error().Err(now).Msg("the record is not back yet")
 }
 
+// logHead tells the log, which is kept elsewhere, how far the chain goes: only so a cut tail can be seen.
 func (r *Record) logHead() {
 	seq, hash := r.Head()
 	r.opts.Log.Info().Str("file", r.opts.File).Uint64("seq", seq).Str("hash", hash).Msg("head of the record")

@@ -9,6 +9,8 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
+// accessCommand lists an upper bound from the rules alone: it asks no vault which secrets there are. Its paths are not
+// split (sep none): kong would take a file's name apart at its commas.
 type accessCommand struct {
 	Repo   string   `arg:"" optional:"" help:"Slug of a repository, as acme/app. Left out: the table of all repositories and all secrets that the bindings name."`
 	UID    string   `name:"uid" help:"The forge's id of the repository; without it, bindings that pin one are listed with it." placeholder:"ID"`
@@ -56,6 +58,7 @@ func (c accessCommand) Run(out *printer) error {
 	return nil
 }
 
+// access prints what one repository can read. Without a uid, each line that pins one shows which.
 func (p *printer) access(c accessCommand, lines []secret.Line) {
 	if len(lines) == 0 {
 		p.printf("%s can read nothing: no binding names it and gives it anything that no deny takes away.\n", printable(c.Repo))
@@ -86,6 +89,7 @@ func (c accessCommand) matrix(out *printer, s *secret.Survey) error {
 		out.printf("Nobody can read anything.\n")
 		return nil
 	}
+	// The names of secrets are too wide for a terminal's columns: numbers stand there and the names below.
 	titles := []string{"REPOSITORY"}
 	for i := range m.Secrets {
 		titles = append(titles, fmt.Sprint(i+1))
@@ -116,7 +120,8 @@ func (c accessCommand) matrix(out *printer, s *secret.Survey) error {
 // minus marks a cell with exceptions.
 const minus = " −"
 
-// summary names the events of a cell.
+// summary names the events of a cell. It is a dot where there is no access, so that an empty cell is never taken for a
+// missing one.
 func summary(lines []secret.Line) string {
 	var events []string
 	except := ""
@@ -139,6 +144,7 @@ func summary(lines []secret.Line) string {
 	return strings.Join(events, ",") + except
 }
 
+// hasEvent tells whether the line gives anything on the event.
 func hasEvent(l *secret.Line, event secret.BuildEvent) bool {
 	for i := range l.When {
 		if l.When[i].Event == event {
@@ -148,6 +154,7 @@ func hasEvent(l *secret.Line, event secret.BuildEvent) bool {
 	return false
 }
 
+// matrixCSV writes one row for each repository and one column for each secret.
 func matrixCSV(out *printer, m *secret.Matrix) error {
 	rows := [][]string{append([]string{"repository", "uid"}, m.Secrets...)}
 	for i, repo := range m.Repos {
@@ -170,6 +177,7 @@ func cellTexts(lines []secret.Line) (texts []string) {
 	return texts
 }
 
+// matrixJSON writes the cells that give something, row by row; a matrix is mostly empty.
 func matrixJSON(out *printer, s *secret.Survey, m *secret.Matrix) error {
 	type cell struct {
 		Repo   jsonRepo   `json:"repo"`

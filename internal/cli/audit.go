@@ -8,6 +8,7 @@ import (
 	"github.com/drone-entra/drone-entra/internal/config"
 )
 
+// auditCommand reads the record and no configuration's rules.
 type auditCommand struct {
 	Verify verifyCommand `cmd:"" help:"Check that no line of the record was changed, removed or moved."`
 }
@@ -18,7 +19,8 @@ type recordPlace struct {
 	File   string   `help:"The record itself (default: as configured, else /var/lib/drone-entra/audit.jsonl)." placeholder:"RECORD"`
 }
 
-// record finds the record's file.
+// record finds the record's file. --file wins, so that a copy can be read on a machine that has no configuration.
+// Problems are printed here; the error then says only "no".
 func (p recordPlace) record(out *printer) (string, error) {
 	if p.File != "" {
 		return p.File, nil
@@ -34,6 +36,8 @@ func (p recordPlace) record(out *printer) (string, error) {
 	return loaded.Record.File, nil
 }
 
+// verifyCommand finds lines that were changed, removed or moved. Whoever can write the file can cut its end off and
+// leave a good chain, so it prints the end, to be compared with the log.
 type verifyCommand struct{ recordPlace }
 
 // Run verifies the whole chain, rotated files included; exit code 1 names the first bad line.

@@ -11,6 +11,7 @@ import (
 // defaultConfig is what a command reads when it is told nothing.
 const defaultConfig = "drone-entra.yaml"
 
+// checkCommand is what a pipeline of configurations runs. Notes fail it never, warnings only if it is strict.
 type checkCommand struct {
 	Path   []string `sep:"none" arg:"" optional:"" env:"DRONE_ENTRA_CONFIG" help:"Files and directories (default: drone-entra.yaml)."`
 	Strict bool     `help:"Fail on warnings too."`
@@ -38,6 +39,8 @@ func (c checkCommand) Run(out *printer) error {
 	return err
 }
 
+// text prints for people. loaded is nil where an error keeps the configuration from being used: then there is nothing
+// to count.
 func (c checkCommand) text(out *printer, loaded *config.Config, problems config.Problems) {
 	shown, notes := problems, ""
 	if c.Notes {
@@ -52,7 +55,9 @@ func (c checkCommand) text(out *printer, loaded *config.Config, problems config.
 	out.printf("%s, %s%s\n", plural(problems.Errors(), "error"), plural(problems.Warnings(), "warning"), notes)
 }
 
-// problems prints configuration problems, the severity in colour.
+// problems prints configuration problems, the severity in colour. It paints the severities in the finished text, where
+// their columns are known. A problem's text that holds the same words between as many blanks would be painted too,
+// which does no harm.
 func (p *printer) problems(list config.Problems) {
 	text := list.String()
 	if p.colour {
@@ -63,6 +68,7 @@ func (p *printer) problems(list config.Problems) {
 	fmt.Fprint(p.out, text)
 }
 
+// plural counts in words: 1 error, 2 errors.
 func plural(n int, one string) string {
 	if n == 1 {
 		return "1 " + one
@@ -70,6 +76,7 @@ func plural(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
+// orDefault is what to read. It returns a slice of its own.
 func orDefault(paths []string) []string {
 	if len(paths) == 0 {
 		return []string{defaultConfig}

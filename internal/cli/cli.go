@@ -3,6 +3,10 @@
 //
 // Exit codes: 0 good, 1 the answer is no (a problem found, denied, a broken chain), 2 wrong use. Main is the one door,
 // for main and for tests alike; nothing here ends the process.
+//
+// It trusts its arguments as much as it trusts whoever started it. What comes from elsewhere (a recorded request, an
+// extension's answer, the names in a configuration) is made harmless before it reaches a terminal, a browser or a
+// spreadsheet: by printable, by shown, by an encoder, or already where the configuration was read.
 package cli
 
 import (
@@ -17,7 +21,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Env is all that a command knows of the world.
+// Env is all that a command knows of the world. Tests give it buffers; main gives it the process's own. Colour and
+// questions depend on whether a stream is a terminal, which a buffer is not.
 type Env struct {
 	Args           []string
 	Stdin          io.Reader
@@ -49,13 +54,15 @@ type commands struct {
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
-// errNo is an error whose answer has been printed already.
+// errNo is an error whose answer has been printed already. It becomes exit code 1 without another line.
 var errNo = errors.New("no")
 
-// exited carries kong's wish to end the process up to Main.
+// exited carries kong's wish to end the process up to Main. kong ends the process after printing help, which would
+// leave no exit code to return and no deferred call done.
 type exited int
 
-// Main runs one command and returns its exit code.
+// Main runs one command and returns its exit code. A panic that is not kong's goes on: it is a fault of the program and
+// needs its trace.
 func Main(ctx context.Context, env Env) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -74,6 +81,7 @@ func Main(ctx context.Context, env Env) (code int) {
 		kong.Writers(env.Stdout, env.Stderr),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		// What Run methods take as parameters, by type.
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(env, out),
 		kong.Vars{"version": versionText()},
@@ -90,7 +98,8 @@ func Main(ctx context.Context, env Env) (code int) {
 	return out.exit(parsed.Run())
 }
 
-// wanted is the command that was used wrongly, as far as it was recognised, and a blank.
+// wanted is the command that was used wrongly, as far as it was recognised, and a blank. It makes the hint name the
+// command's own help, as in "Try: drone-entra audit verify --help".
 func wanted(err error) string {
 	wrong, ok := errors.AsType[*kong.ParseError](err)
 	if !ok || wrong.Context == nil {
@@ -121,21 +130,24 @@ func (p *printer) exit(err error) int {
 	return exitNo
 }
 
-// usageError is a command used wrongly.
+// usageError is a command used wrongly. It is the whole message, for people, with the remedy; exit code 2.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-// printer writes for people: in colour on a terminal, unless NO_COLOR asks not to (https://no-color.org).
+// printer writes for people: in colour on a terminal, unless NO_COLOR asks not to (https://no-color.org). Errors of
+// writing are not looked at: where standard output is gone there is nobody to tell.
 type printer struct {
 	out, err io.Writer
 	colour   bool
 }
 
+// newPrinter decides on colour once, by standard output alone.
 func newPrinter(env Env) *printer {
 	return &printer{env.Stdout, env.Stderr, terminal(env.Stdout) && env.Getenv("NO_COLOR") == ""}
 }
 
+// terminal tells whether a stream is one. A buffer never is.
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
@@ -143,11 +155,13 @@ func terminal(w io.Writer) bool {
 
 func (p *printer) printf(format string, args ...any) { fmt.Fprintf(p.out, format, args...) }
 
+// problem prints one complaint on standard error, with the program's name as Unix has it.
 func (p *printer) problem(format string, args ...any) {
 	fmt.Fprintf(p.err, "drone-entra: "+format+"\n", args...)
 }
 
-// encode writes an answer for programs: one value as indented JSON.
+// encode writes an answer for programs: one value as indented JSON. <, > and & stay as they are: conditions are full of
+// them, and it is no HTML.
 func (p *printer) encode(v any) error {
 	e := json.NewEncoder(p.out)
 	e.SetEscapeHTML(false)
@@ -164,6 +178,7 @@ const (
 	bold = "1"
 )
 
+// paint wraps s in an ANSI colour. Widths have to be worked out before: the escapes count as characters.
 func (p *printer) paint(colour, s string) string {
 	if !p.colour || s == "" {
 		return s

@@ -14,6 +14,7 @@ import (
 	"github.com/drone-entra/drone-entra/internal/config"
 )
 
+// devCommand runs everything on one machine without an account at Azure.
 type devCommand struct {
 	Once    bool     `help:"End after the story."`
 	Config  []string `sep:"none" help:"A configuration of your own: every vault that it names is emulated, with made-up values." placeholder:"PATH"`
@@ -34,6 +35,8 @@ func (c devCommand) Run(ctx context.Context, env Env, out *printer) (err error) 
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	running, stop := context.WithCancel(ctx)
+	// The extension ends with running, which ends after the story or with ctx. Its error is awaited in the end, so that
+	// nothing writes into the directory that Close removes.
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(running) }()
 
@@ -44,13 +47,21 @@ func (c devCommand) Run(ctx context.Context, env Env, out *printer) (err error) 
 	}
 	if told == nil && !c.Once {
 		out.invite(d)
+		// The log would have torn the story apart; from here on it is what there is to see.
 		d.OpenLog()
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case failed := <-ended: // serving ended by itself
+			stop()
+			return failed
+		}
 	}
 	stop()
 	return errors.Join(told, <-ended)
 }
 
+// tell asks what the story asks, over the wire, and prints each answer as it comes. A configuration of one's own has no
+// story.
 func (c devCommand) tell(ctx context.Context, out *printer, d *app.Dev) error {
 	if d.Own {
 		return nil
@@ -69,6 +80,8 @@ func (c devCommand) tell(ctx context.Context, out *printer, d *app.Dev) error {
 	return nil
 }
 
+// introduce says what is emulated, where the configuration is, and where the extension listens if not at the usual
+// place.
 func (p *printer) introduce(d *app.Dev) {
 	p.printf("Entra and Key Vault are emulated inside this process, under their real names:\n\n  https://login.microsoftonline.com\n")
 	for _, url := range d.Vaults() {
@@ -86,6 +99,7 @@ func (p *printer) introduce(d *app.Dev) {
 	p.printf("\n")
 }
 
+// step prints one request of the story. What it took is shown for released ones alone, so that the columns stay quiet.
 func (p *printer) step(s app.Step) {
 	if s.Before != "" {
 		p.printf("\n  %s\n\n", p.paint(dim, s.Before))
@@ -101,7 +115,8 @@ func (p *printer) step(s app.Step) {
 	p.printf("  %-69s  %-15s  %s  %s  %s\n", s.Build, s.Asked, verdict, took, s.Note)
 }
 
-// invite says how to point a runner at it, and gives a request to try.
+// invite says how to point a runner at it, and gives a request to try. A pool's key is made up unless a variable that the
+// configuration names has one.
 func (p *printer) invite(d *app.Dev) {
 	p.printf("\nServing. For a runner on this machine:\n\n  DRONE_SECRET_PLUGIN_ENDPOINT=%s\n", d.Endpoint())
 	keys := d.Keys()

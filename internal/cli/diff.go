@@ -11,6 +11,8 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
+// diffCommand compares what two configurations mean, not how they are written: moved or renamed rules that give the
+// same make no difference.
 type diffCommand struct {
 	Old  string `arg:"" help:"A configuration: a file or a directory."`
 	New  string `arg:"" help:"The other one."`
@@ -43,6 +45,7 @@ func (c diffCommand) Run(out *printer) error {
 	return err
 }
 
+// diff prints losses and gains as one table, changes of vaults and keys below, and a summary.
 func (p *printer) diff(changes []secret.Change, doors []doorChange) {
 	var blocks []block
 	gained := 0
@@ -100,7 +103,8 @@ type doorChange struct {
 // String words the change in one line.
 func (d doorChange) String() string { return d.What + " " + d.Name + ": " + d.Text + "  " + d.At }
 
-// vaultChanges compares aliases that both have: what a binding through them reads is another thing then.
+// vaultChanges compares aliases that both have: what a binding through them reads is another thing then. An alias that
+// only one of them has shows in what its bindings give.
 func vaultChanges(older, newer *config.Config) (list []doorChange) {
 	for _, alias := range slices.Sorted(maps.Keys(newer.Vaults)) {
 		b := newer.Vaults[alias]
@@ -108,6 +112,7 @@ func vaultChanges(older, newer *config.Config) (list []doorChange) {
 		if !both {
 			continue
 		}
+		// Both are always of one comparable type, so != compares values.
 		add := func(what string, from, to any) {
 			if from != to {
 				list = append(list, doorChange{"vault", alias, fmt.Sprintf("%s was %v, is %v", what, from, to), b.At})
@@ -122,6 +127,7 @@ func vaultChanges(older, newer *config.Config) (list []doorChange) {
 	return list
 }
 
+// duration writes a time as the configuration has it; zero is the word for "not stated".
 func duration(d time.Duration, zero string) string {
 	switch {
 	case d == 0:
@@ -132,7 +138,8 @@ func duration(d time.Duration, zero string) string {
 	return d.String()
 }
 
-// identity is all that makes an identity another one.
+// identity is all that makes an identity another one. The identity "default" that no file lists has little but its name:
+// the environment says who it is, which no configuration shows.
 func identity(i config.Identity) string {
 	parts := []string{i.Name}
 	for _, part := range [...]string{i.TenantID, i.ClientID, i.AssertionFile} {
@@ -149,7 +156,8 @@ func identity(i config.Identity) string {
 	return strings.Join(parts, " ")
 }
 
-// poolChanges compares the keys that prove a runner to be of a pool, by what names them: no key is looked at.
+// poolChanges compares the keys that prove a runner to be of a pool, by what names them: no key is looked at. Pools
+// that only one of them has count: each of their keys is new, or gone.
 func poolChanges(older, newer *config.Config) (list []doorChange) {
 	names := slices.Concat(slices.Collect(maps.Keys(older.Pools)), slices.Collect(maps.Keys(newer.Pools)))
 	slices.Sort(names)
@@ -173,6 +181,7 @@ func poolChanges(older, newer *config.Config) (list []doorChange) {
 	return list
 }
 
+// keys finds a pool's keys by id. A pool that is not there has none.
 func keys(p config.Pool) map[string]config.Key {
 	byID := map[string]config.Key{}
 	for _, k := range p.Keys {
@@ -181,6 +190,7 @@ func keys(p config.Pool) map[string]config.Key {
 	return byID
 }
 
+// source names where a key comes from: a path, or a variable with a dollar in front.
 func source(k config.Key) string {
 	if k.File != "" {
 		return k.File
@@ -188,7 +198,7 @@ func source(k config.Key) string {
 	return "$" + k.Env
 }
 
-// diffJSON is the same for programs.
+// diffJSON is the same for programs. Both lists are written even if they are empty, as [] and not null.
 func diffJSON(out *printer, changes []secret.Change, doors []doorChange) error {
 	type change struct {
 		Change  string   `json:"change"` // gained or lost

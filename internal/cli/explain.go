@@ -10,6 +10,7 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
+// explainCommand has two forms: facts of a build that may never have been, or what stands for an entry of the record.
 type explainCommand struct {
 	facts
 	recordPlace
@@ -20,6 +21,7 @@ type explainCommand struct {
 
 // Run prints the decision, and every rule that came near with its predicates; exit code 1 if it is a denial.
 func (c explainCommand) Run(out *printer) error {
+	// No build is described, so the argument has to stand for one.
 	if c.Repo == "" && c.Event == "" && c.Request == "" && c.Secret != "" {
 		return c.replay(out)
 	}
@@ -31,6 +33,7 @@ func (c explainCommand) Run(out *printer) error {
 	if err != nil {
 		return err
 	}
+	// The environment can give the pool "default" to a running program, so that one is never unknown.
 	if _, known := loaded.Pools[request.Pool]; !known && request.Pool != secret.DefaultPool {
 		return usageError(fmt.Sprintf("no pool is called %s; there are %s", printable(request.Pool), strings.Join(slices.Sorted(maps.Keys(loaded.Pools)), ", ")))
 	}
@@ -52,9 +55,11 @@ func (c explainCommand) Run(out *printer) error {
 	return err
 }
 
-// verdict is how it ended, in the headline's words.
+// verdict is how it ended, in the headline's words. What happened behind the policy can end otherwise, so replay makes
+// words of its own.
 type verdict struct{ word, colour, tail string }
 
+// verdictOf words a decision of the policy alone.
 func verdictOf(d secret.Decision) verdict {
 	if d.Allowed() {
 		return verdict{"ALLOWED", good, "binding: " + d.Grant.Binding}
@@ -65,7 +70,8 @@ func verdictOf(d secret.Decision) verdict {
 // nearest is how many bindings are listed unless all are asked for.
 const nearest = 12
 
-// explain prints a decision for people.
+// explain prints a decision for people. Where no binding comes near, or two disagree, the decision's sentence says what
+// rows don't. A remedy, if there is one, comes last: it is what people look for.
 func (p *printer) explain(r secret.Request, d secret.Decision, v verdict, all bool) {
 	what := printable(asked(r))
 	if d.Ref != (secret.Ref{}) && d.Ref.String() != what {
@@ -108,7 +114,8 @@ func headline(r secret.Request) string {
 	return printable(strings.Join(words, " "))
 }
 
-// group puts the checks of each rule into one row.
+// group puts the checks of each rule into one row. Checks of one rule come one after the other, so comparing with the
+// last row is enough.
 func group(d secret.Decision) (rows [][]secret.Check) {
 	for check := range d.Checks() {
 		if n := len(rows); n > 0 && rows[n-1][0].Rule == check.Rule {
@@ -120,6 +127,7 @@ func group(d secret.Decision) (rows [][]secret.Check) {
 	return rows
 }
 
+// width is the widest text of a column, in characters; the first check of a row stands for its rule.
 func width(rows [][]secret.Check, column func(secret.Check) string) (w int) {
 	for _, row := range rows {
 		w = max(w, utf8.RuneCountInString(column(row[0])))
@@ -127,6 +135,7 @@ func width(rows [][]secret.Check, column func(secret.Check) string) (w int) {
 	return w
 }
 
+// row prints one rule: its id and place padded to their widths, and its predicates.
 func (p *printer) row(row []secret.Check, rule, at int) {
 	p.printf("  %-*s  %s", rule, row[0].Rule, p.paint(dim, fmt.Sprintf("%-*s", at, row[0].At)))
 	for _, c := range row {
@@ -135,6 +144,8 @@ func (p *printer) row(row []secret.Check, rule, at int) {
 	p.printf("\n")
 }
 
+// predicate paints what matters: the "ok" at the end of one that holds, the station at the beginning of one that
+// doesn't.
 func (p *printer) predicate(c secret.Check) string {
 	text := c.String()
 	if c.OK {
@@ -143,7 +154,8 @@ func (p *printer) predicate(c secret.Check) string {
 	return p.paint(bad, string(c.Station)) + text[len(c.Station):]
 }
 
-// assumed says which facts nobody stated.
+// assumed says which facts nobody stated. People take what they did not write for unimportant, and a wrong default
+// branch turns an answer around.
 func (p *printer) assumed(f facts) {
 	var left []string
 	if f.Pool == "" {
@@ -158,6 +170,12 @@ func (p *printer) assumed(f facts) {
 }
 
 // printable shows a stranger's text as one harmless line.
+//
+//	main         main
+//	ma<U+202E>in "ma\u202ein"
+//
+// Branches, logins and messages are whatever a stranger chose: escapes that repaint a terminal, line feeds that forge a
+// line, letters of another script that look like ours. So all that is not plain ASCII is quoted.
 func printable(s string) string {
 	q := fmt.Sprintf("%+q", s)
 	if plain := q[1 : len(q)-1]; plain == s {
@@ -166,7 +184,7 @@ func printable(s string) string {
 	return q
 }
 
-// jsonDecision is a decision for programs.
+// jsonDecision is a decision for programs. What has no value is left out, but for the checks.
 type jsonDecision struct {
 	Decision string      `json:"decision"`
 	Reason   string      `json:"reason,omitempty"`
@@ -182,11 +200,13 @@ type jsonDecision struct {
 	Checks   []jsonCheck `json:"checks"`
 }
 
+// jsonRemedy is one change that was tried and would allow it.
 type jsonRemedy struct {
 	Binding string `json:"binding"`
 	Change  string `json:"change"`
 }
 
+// jsonCheck is one predicate; want and got are empty where it has nothing to compare.
 type jsonCheck struct {
 	Rule      string `json:"rule"`
 	At        string `json:"at"`
@@ -197,6 +217,7 @@ type jsonCheck struct {
 	Got       string `json:"got,omitempty"`
 }
 
+// jsonAnswer says the same as explain, with every check.
 func jsonAnswer(r secret.Request, d secret.Decision) jsonDecision {
 	answer := jsonDecision{
 		Decision: "deny", Reason: string(d.Reason), Asked: asked(r), Repo: r.Repo.Slug, Event: r.Build.Event, Ref: r.Build.Ref,

@@ -32,9 +32,12 @@ type facts struct {
 	Request string `help:"Take all of this from a recorded request: its JSON body, or a file that has it under \"body\", or as received with its head." placeholder:"FILE"`
 }
 
-// request makes the request that policy sees. ref is what the pipeline asks for; it may be left out with a file.
+// request makes the request that policy sees. ref is what the pipeline asks for; it may be left out with a file. What
+// was left out stays empty and satisfies no condition, but for the pool and the default branch; assumed says so.
 func (f *facts) request(ref string) (secret.Request, error) {
 	if f.Request != "" {
+		// A flag beside the file would be ignored, or change what is on record: both would explain a request that
+		// nobody sent.
 		alone := facts{Request: f.Request, Pool: f.Pool}
 		if *f != alone {
 			return secret.Request{}, usageError("--request takes every fact from the file: leave out the other flags but --pool")
@@ -50,6 +53,7 @@ func (f *facts) request(ref string) (secret.Request, error) {
 		return secret.Request{}, usageError(fmt.Sprintf("--repo %s is no slug: write namespace/name, as acme/app", printable(f.Repo)))
 	case strings.Contains(f.Repo, "*"):
 		return secret.Request{}, usageError(fmt.Sprintf("--repo %s is a pattern: name one repository", printable(f.Repo)))
+	// A short name is refused: main may be a branch or a tag, and the policy sees whole refs.
 	case f.Ref != "" && !strings.HasPrefix(f.Ref, "refs/"):
 		return secret.Request{}, usageError(fmt.Sprintf("--ref %s is no ref: write refs/heads/%s, or refs/tags/… for a tag", printable(f.Ref), printable(f.Ref)))
 	case !slices.Contains(secret.BuildEvents[:], secret.BuildEvent(f.Event)):
@@ -57,6 +61,8 @@ func (f *facts) request(ref string) (secret.Request, error) {
 	case ref == "":
 		return secret.Request{}, usageError("the secret is missing: vault/secret[@version][/key], or a name that a binding maps")
 	}
+	// A uid that nobody stated is a value of its own, which only a binding that pins one stops at. An empty one would be
+	// denied by every binding, as real requests always have one.
 	uid := f.UID
 	if uid == "" {
 		uid = secret.UnknownUID
@@ -71,6 +77,9 @@ func (f *facts) request(ref string) (secret.Request, error) {
 	}, nil
 }
 
+// fromFile reads a recorded request with the parser of the running extension, so that it is refused here exactly if it
+// is there. Its signature is not looked at: who sent it is not the question. ref, if not empty, replaces what it asks
+// for.
 func (f *facts) fromFile(ref string) (secret.Request, error) {
 	body, err := readBody(f.Request)
 	if err != nil {
@@ -87,7 +96,9 @@ func (f *facts) fromFile(ref string) (secret.Request, error) {
 	return r, nil
 }
 
-// readBody takes the JSON body out of a recorded request.
+// readBody takes the JSON body out of a recorded request. It takes what people have at hand: the body alone, a JSON
+// object with the body in it, or a capture of the whole request, whose head ends at the first empty line. A line of the
+// record looks like JSON too, and is sent to where it can be explained.
 func readBody(file string) ([]byte, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -114,7 +125,8 @@ func readBody(file string) ([]byte, error) {
 	return content, nil
 }
 
-// asked is what the pipeline wrote, for people.
+// asked is what the pipeline wrote, for people. It joins path and name as the policy does; the result may hold anything
+// that a stranger wrote.
 func asked(r secret.Request) string {
 	if r.Path != "" && r.Name != "" {
 		return r.Path + "/" + r.Name

@@ -13,6 +13,8 @@ import (
 	"github.com/drone-entra/drone-entra/internal/config"
 )
 
+// healthcheckCommand asks whether the process lives, and not whether Azure does: restarting it would not repair a
+// vault.
 type healthcheckCommand struct {
 	Config []string `sep:"none" help:"Configuration that says where the extension listens (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
 	URL    string   `name:"url" help:"Where to ask instead, as http://127.0.0.1:3000." placeholder:"URL"`
@@ -34,6 +36,8 @@ func (c healthcheckCommand) Run(ctx context.Context, env Env, out *printer) erro
 		return usageError(err.Error())
 	}
 	// The certificate names the host that runners use, not the loopback address asked here, and nothing secret is sent.
+	// RoundTrip alone follows no redirect, and this transport has no proxy: HTTP_PROXY would send the question to
+	// another machine.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
@@ -49,7 +53,8 @@ func (c healthcheckCommand) Run(ctx context.Context, env Env, out *printer) erro
 }
 
 // address finds where the extension of this machine listens. A configuration that can't be read means the defaults: it
-// may be a newer one that the running extension has refused.
+// may be a newer one that the running extension has refused. Where it listens on every interface, the loopback address
+// reaches it.
 func (c healthcheckCommand) address(env Env) string {
 	listen := config.Listen{}
 	if loaded, _ := config.Load(orDefault(c.Config)); loaded != nil {

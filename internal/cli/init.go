@@ -13,6 +13,7 @@ import (
 	"github.com/drone-entra/drone-entra/internal/config"
 )
 
+// initCommand writes a file that is closed but for what its flags name. No secret goes into it.
 type initCommand struct {
 	Repo       []string `sep:"none" help:"Slug of a repository that shall get secrets, as acme/app; again for more." placeholder:"SLUG"`
 	Vault      []string `sep:"none" help:"A vault's name or URL, as kv-shared or https://kv-shared.vault.azure.net; again for more." placeholder:"VAULT"`
@@ -28,10 +29,12 @@ type initCommand struct {
 // flags leave open it asks, on a terminal.
 func (c initCommand) Run(env Env, out *printer) error {
 	if c.Out != "-" && !c.Force {
+		// A link that leads nowhere counts as there: writing would make a file somewhere else.
 		if _, err := os.Lstat(c.Out); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s is there already: name another with --out, or overwrite it with --force", c.Out)
 		}
 	}
+	// Without a terminal nobody answers: what is missing is then an error that names the flag.
 	if in, ok := env.Stdin.(*os.File); ok && terminal(in) {
 		if err := c.ask(env.Stdin, out.err); err != nil {
 			return err
@@ -52,7 +55,8 @@ func (c initCommand) Run(env Env, out *printer) error {
 	return nil
 }
 
-// ask fills in what no flag said.
+// ask fills in what no flag said. Questions go to standard error, so that --out - can be piped. An end of input answers
+// all that remains with nothing.
 func (c *initCommand) ask(in io.Reader, out io.Writer) error {
 	answers := bufio.NewScanner(in)
 	question := func(text string) string {
@@ -84,7 +88,9 @@ func (c *initCommand) ask(in io.Reader, out io.Writer) error {
 	return answers.Err()
 }
 
-// configuration writes the file's text. It is one that check accepts, or the error says which answer was no good.
+// configuration writes the file's text. It is one that check accepts, or the error says which answer was no good. It is
+// read again as the running program would, so whatever was typed (a URL of another cloud, a slug with a quote) comes
+// back as the same error that check would print.
 func (c *initCommand) configuration() (string, error) {
 	switch {
 	case len(c.Vault) == 0:
@@ -96,8 +102,9 @@ func (c *initCommand) configuration() (string, error) {
 	case c.VM && c.TenantID != "":
 		return "", usageError("--tenant-id has no meaning with --vm: a managed identity has its tenant already")
 	}
-	text := fmt.Sprintf(firstConfiguration, c.identity(), c.vaults(), c.binding(), c.expectations())
-	text = strings.ReplaceAll(text, "VAULT", c.addresses()[0].alias)
+	// The alias goes into the template and never into the answers, one of which may hold the same letters.
+	template := strings.ReplaceAll(firstConfiguration, "VAULT", c.addresses()[0].alias)
+	text := fmt.Sprintf(template, c.identity(), c.vaults(), c.binding(), c.expectations())
 	if _, problems := config.Replay([]byte(text), c.Out); len(problems) > 0 {
 		var texts []string
 		for _, p := range problems {
@@ -108,6 +115,7 @@ func (c *initCommand) configuration() (string, error) {
 	return text, nil
 }
 
+// write makes the file. It is readable for all: it says where keys are, and holds none.
 func (c *initCommand) write(text string) error {
 	how := os.O_WRONLY | os.O_CREATE | os.O_EXCL // whoever came first in the meantime wins
 	if c.Force {
@@ -125,6 +133,11 @@ func (c *initCommand) write(text string) error {
 type vault struct{ alias, url string }
 
 // addresses reads the vaults as somebody may write them: a name, a host, a URL.
+//
+//	kv-shared                            kv-shared  https://kv-shared.vault.azure.net
+//	https://KV-Shared.vault.azure.net/   kv-shared  https://kv-shared.vault.azure.net
+//
+// Nothing is checked here: what is no vault's address is found when the configuration is read again.
 func (c *initCommand) addresses() (all []vault) {
 	for _, s := range c.Vault {
 		host := strings.TrimSuffix(strings.TrimPrefix(strings.ToLower(s), "https://"), "/")
@@ -137,6 +150,7 @@ func (c *initCommand) addresses() (all []vault) {
 	return all
 }
 
+// vaults writes the entries of the section, one a line.
 func (c *initCommand) vaults() string {
 	var b strings.Builder
 	for _, v := range c.addresses() {
@@ -145,6 +159,7 @@ func (c *initCommand) vaults() string {
 	return b.String()
 }
 
+// identity writes the section identities with its comment, without a line feed at the end.
 func (c *initCommand) identity() string {
 	switch {
 	case c.VM:
@@ -163,6 +178,7 @@ func (c *initCommand) identity() string {
 	return strings.TrimSuffix(text, "\n")
 }
 
+// binding writes the lists of the first binding. It reads ci-* alone, so that a vault's other secrets stay closed.
 func (c *initCommand) binding() string {
 	var repos, reads []string
 	for _, repo := range c.Repo {
@@ -174,6 +190,7 @@ func (c *initCommand) binding() string {
 	return fmt.Sprintf("    repos: [%s]\n    read: [%s]", strings.Join(repos, ", "), strings.Join(reads, ", "))
 }
 
+// expectations writes what should stay true of it. A pattern of repositories has none, as an expectation is about one.
 func (c *initCommand) expectations() string {
 	var b strings.Builder
 	for _, repo := range c.Repo {
@@ -186,6 +203,13 @@ func (c *initCommand) expectations() string {
 }
 
 // word writes YAML's string: in quotes unless any program reads it as the string it is.
+//
+//	acme/app     acme/app
+//	42, true     "42", "true"
+//	app: [x]     "app: [x]"
+//
+// The escapes that strconv.Quote writes are also those of YAML's double quotes. A short word is always quoted, which takes
+// care of y, no, on and off.
 func word(s string) string {
 	safe := strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-/.:") == ""
 	if safe && len(s) > 3 && strings.ContainsAny(s[:1], "abcdefghijklmnopqrstuvwxyz") && !strings.HasSuffix(s, ":") && s != "true" && s != "false" && s != "null" {
@@ -194,7 +218,7 @@ func word(s string) string {
 	return strconv.Quote(s)
 }
 
-// next says what remains to be done.
+// next says what remains to be done. It depends on what was answered: a managed identity needs no federated credential.
 func (c *initCommand) next() string {
 	identity := "the identity whose client id is in AZURE_CLIENT_ID"
 	if c.ClientID != "" {

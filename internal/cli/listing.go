@@ -11,7 +11,8 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// loadBoth reads a configuration and compiles its rules. Problems are printed; with an error there is neither.
+// loadBoth reads a configuration and compiles its rules. Problems are printed; with an error there is neither. Warnings
+// are not printed: they are check's business, and would stand between question and answer.
 func loadBoth(out *printer, paths []string) (*config.Config, *secret.Policy, error) {
 	c, problems := config.Load(orDefault(paths))
 	if problems.Errors() > 0 {
@@ -22,14 +23,16 @@ func loadBoth(out *printer, paths []string) (*config.Config, *secret.Policy, err
 	return c, policy, err
 }
 
-// block is one entry of a table: its columns, each of which may take several lines, and notes below.
+// block is one entry of a table: its columns, each of which may take several lines, and notes below. A column with
+// fewer lines than the highest one is filled with blanks. colour may be empty.
 type block struct {
 	columns [][]string
 	notes   []string
 	colour  string
 }
 
-// table prints blocks in aligned columns under their titles.
+// table prints blocks in aligned columns under their titles. Widths are those of the longest text, counted in
+// characters; each block has as many columns as there are titles.
 func (p *printer) table(titles []string, blocks []block) {
 	widths := make([]int, len(titles))
 	for i, title := range titles {
@@ -61,6 +64,7 @@ func (p *printer) table(titles []string, blocks []block) {
 	}
 }
 
+// tableRow pads first and paints then, since escapes have no width. Blanks at the end of a line are cut.
 func (p *printer) tableRow(colour string, widths []int, row []string) {
 	var b strings.Builder
 	for i, text := range row {
@@ -70,7 +74,9 @@ func (p *printer) tableRow(colour string, widths []int, row []string) {
 	p.printf("  %s\n", p.paint(colour, strings.TrimRight(b.String(), " ")))
 }
 
-// conditions are the lines of a WHEN column. The last one says what else has to hold.
+// conditions are the lines of a WHEN column. The last one says what else has to hold. conditions returns at least what
+// the line's own conditions are; an empty uid leaves out the ids of repositories, which are printed beside their slugs
+// elsewhere.
 func conditions(l *secret.Line, uid string) []string {
 	list := l.Conditions()
 	var also []string
@@ -89,6 +95,10 @@ func conditions(l *secret.Line, uid string) []string {
 }
 
 // called is the secret as a pipeline may name it.
+//
+//	by reference only           pay-prod/db
+//	by reference and by name    pay-prod/db as db_password
+//	by name only                db_password → pay-prod/db
 func called(l *secret.Line) string {
 	names := l.Names()
 	switch {
@@ -113,6 +123,7 @@ func exceptions(l *secret.Line) (notes []string) {
 	return notes
 }
 
+// repoTexts lists the repositories of a line, each with the id that is pinned.
 func repoTexts(l *secret.Line) []string {
 	texts := make([]string, len(l.Repos))
 	for i, repo := range l.Repos {
@@ -140,7 +151,9 @@ func writeCSV(p *printer, lines []secret.Line) error {
 	return writeRows(w, rows)
 }
 
-// writeRows keeps a spreadsheet from taking a cell for a formula.
+// writeRows keeps a spreadsheet from taking a cell for a formula. A cell that begins with =, +, -, @, a tab or a
+// carriage return is run as a formula by spreadsheets (CSV injection, in OWASP's words). An apostrophe in front makes
+// it text.
 func writeRows(w *csv.Writer, rows [][]string) error {
 	for _, row := range rows {
 		for i, cell := range row {
@@ -170,11 +183,14 @@ type jsonLine struct {
 	Explain     []string        `json:"explain,omitempty"` // arguments of `explain` for a request that shows it
 }
 
+// jsonRepo is a pattern of repositories; uid is there where a rule pins one.
 type jsonRepo struct {
 	Slug string `json:"slug"`
 	UID  string `json:"uid,omitempty"`
 }
 
+// jsonCondition is one event and what has to hold of it. A condition that means the default branch says so with
+// default_branch, and has no list of branches.
 type jsonCondition struct {
 	Event         string   `json:"event"`
 	DefaultBranch bool     `json:"default_branch,omitempty"`
@@ -187,6 +203,7 @@ type jsonCondition struct {
 	From          string   `json:"from,omitempty"`
 }
 
+// jsonExcept is what takes a part of a line away: a deny, or another meaning of a name. One of the two is set.
 type jsonExcept struct {
 	Deny      string `json:"deny,omitempty"`
 	Ambiguous string `json:"ambiguous_with,omitempty"` // the binding that maps the name to something else
@@ -195,6 +212,7 @@ type jsonExcept struct {
 	Reason    string `json:"reason,omitempty"`
 }
 
+// toJSON turns a line into its form for programs, without an example.
 func toJSON(l *secret.Line) jsonLine {
 	j := jsonLine{
 		Secret: l.Secret.String(), Whole: l.Exact, ByReference: l.ByReference(), Names: l.Names(), Text: l.Conditions(),
@@ -205,6 +223,7 @@ func toJSON(l *secret.Line) jsonLine {
 	}
 	for i := range l.When {
 		c := &l.When[i]
+		// As the policy reads a condition: with none of the three the default branch is meant. A tag has no branch.
 		byDefault := c.Branches == nil && c.Tags == nil && c.Into == nil && c.Event != secret.Tag
 		when := jsonCondition{
 			Event: string(c.Event), DefaultBranch: byDefault, Branches: texts(c.Branches), Tags: texts(c.Tags), Into: texts(c.Into),
@@ -226,6 +245,7 @@ func toJSON(l *secret.Line) jsonLine {
 	return j
 }
 
+// texts writes patterns as they were read; nil stays nil, so that JSON leaves it out.
 func texts(list []secret.Pattern) (texts []string) {
 	for _, p := range list {
 		texts = append(texts, p.String())
@@ -233,6 +253,7 @@ func texts(list []secret.Pattern) (texts []string) {
 	return texts
 }
 
+// toJSONs adds to each line an example: a request that it covers and the policy allows, if one is found.
 func toJSONs(s *secret.Survey, lines []secret.Line) []jsonLine {
 	list := make([]jsonLine, len(lines))
 	for i := range lines {
@@ -244,7 +265,8 @@ func toJSONs(s *secret.Survey, lines []secret.Line) []jsonLine {
 	return list
 }
 
-// arguments are those of `explain` for a request.
+// arguments are those of `explain` for a request. They may hold blanks and quotes, so they are a list and never one
+// line for a shell.
 func arguments(r secret.Request) (args []string) {
 	uid := r.Repo.UID
 	if uid == secret.UnknownUID {

@@ -34,6 +34,8 @@ const (
 
 // page is what page.html shows. Every text of the configuration in it went through shown, and html/template escapes it
 // for its place; only our own style and script are taken as they are.
+//
+// Counts are of different ones among all lines; a repository pattern with an id is another one than without.
 type page struct {
 	Policy template.HTMLAttr // the Content-Security-Policy, as an attribute of its meta element
 	Style  template.CSS
@@ -53,7 +55,8 @@ type page struct {
 	NoMatrix string
 }
 
-// pageEvent is a mark for an event, and how many lines have it.
+// pageEvent is a mark for an event, and how many lines have it. Kind is what the event proves: commit, person, or
+// outside for code that nobody of the project may have seen.
 type pageEvent struct {
 	Name, Mark, Kind string
 	Lines            int
@@ -85,11 +88,15 @@ type pageGift struct {
 	Except    []pageExcept
 }
 
-// pageExcept is what a deny, or another meaning of the same name, takes away.
+// pageExcept is what a deny, or another meaning of the same name, takes away. Reason may be empty; Rule is the id of a
+// deny or of a binding.
 type pageExcept struct{ Rule, At, Withholds, Reason string }
 
 // writePage writes everything that the policy gives as one HTML page, which needs no other file and no network.
 // The time and the version are printed in its head; c is the configuration that s surveys.
+//
+// It prints names of repositories, people and secrets, never a value: none is known here. An error may leave a part of
+// the page written.
 func writePage(w io.Writer, c *config.Config, s *secret.Survey, at time.Time, version string) error {
 	p := &page{
 		Policy: pagePolicy(pageJS), Style: template.CSS(pageCSS), Script: template.JS(pageJS),
@@ -116,13 +123,15 @@ func writePage(w io.Writer, c *config.Config, s *secret.Survey, at time.Time, ve
 	return t.Execute(w, p)
 }
 
-// pagePolicy allows our one script, known by its hash, and inline styles; nothing is ever loaded or sent.
+// pagePolicy allows our one script, known by its hash, and inline styles; nothing is ever loaded or sent. Were a name in
+// the configuration ever to slip through the escaping, the browser would not run it: its hash is another one.
 func pagePolicy(script string) template.HTMLAttr {
 	sum := sha256.Sum256([]byte(script))
 	return template.HTMLAttr(`content="default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-` +
 		base64.StdEncoding.EncodeToString(sum[:]) + `'; base-uri 'none'; form-action 'none'"`)
 }
 
+// list fills in the lines, the counts and the marks of the events.
 func (p *page) list(lines []secret.Line) {
 	repos, secrets, people, bindings := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	events := map[secret.BuildEvent]int{}
@@ -150,6 +159,7 @@ func (p *page) list(lines []secret.Line) {
 	}
 }
 
+// named makes both texts safe to look at. Pattern is what the page's search compares.
 func named(pattern, text string) pageName { return pageName{shown(pattern), shown(text)} }
 
 // gift words a line, but for its repositories and its secret.
@@ -180,6 +190,10 @@ func eventsOf(l *secret.Line) (events []secret.BuildEvent) {
 }
 
 // eventOf gives the mark of an event, and what the event proves, which gives the mark its colour.
+//
+//	push          PU  commit
+//	promote       PM  person
+//	pull_request  PR  outside
 func eventOf(event string) pageEvent {
 	e := pageEvent{Name: event, Kind: "commit"}
 	switch secret.BuildEvent(event) {
@@ -200,6 +214,11 @@ func eventOf(event string) pageEvent {
 
 // shown is a text as it may be looked at: what has no glyph of its own, as the marks that turn the direction of writing,
 // is spelled out, so that two different names never look alike because of it.
+//
+//	main       main
+//	ma U+202E  ma\u202e
+//
+// Letters of every script stay as they are; printable, for terminals, is stricter.
 func shown(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -215,6 +234,7 @@ func shown(s string) string {
 	return b.String()
 }
 
+// allShown does the same to a list. nil stays nil, which means "anybody" where people are listed.
 func allShown(list []string) []string {
 	if list == nil {
 		return nil

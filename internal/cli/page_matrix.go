@@ -22,6 +22,7 @@ type pageVault struct {
 	Span  int
 }
 
+// pageColumn is one secret, or pattern of secrets, below its vault.
 type pageColumn struct {
 	Pattern string // of the whole reference
 	Name    string // without the alias, which stands above
@@ -29,6 +30,7 @@ type pageColumn struct {
 	First   bool // of its vault
 }
 
+// pageRow is one repository, or pattern of them.
 type pageRow struct {
 	Repo  pageName
 	Cells []pageCell // one for each column
@@ -45,6 +47,7 @@ type pageCell struct {
 // flat is how many columns have room for titles that lie flat.
 const flat = 6
 
+// newPageMatrix words a matrix that is small enough to be looked at. Neighbouring columns of one vault share its title.
 func newPageMatrix(m *secret.Matrix) *pageMatrix {
 	p := &pageMatrix{Flat: len(m.Secrets) <= flat}
 	for _, text := range m.Secrets {
@@ -61,6 +64,7 @@ func newPageMatrix(m *secret.Matrix) *pageMatrix {
 	return p
 }
 
+// column adds a secret, and its vault if that is another one than before.
 func (p *pageMatrix) column(text string) {
 	pattern, whole := strings.CutSuffix(text, " (whole)") // a pattern has no blanks
 	alias, rest, _ := strings.Cut(pattern, "/")
@@ -72,7 +76,8 @@ func (p *pageMatrix) column(text string) {
 	p.Columns = append(p.Columns, pageColumn{shown(pattern), shown(rest), whole, first})
 }
 
-// cell words the lines of a cell; ids knows the gifts that are in the page already.
+// cell words the lines of a cell; ids knows the gifts that are in the page already. The key is all of a gift as Go
+// writes it, before it has an id, so two gifts are one exactly if they look the same.
 func (p *pageMatrix) cell(lines []secret.Line, first bool, ids map[string]int) pageCell {
 	c := pageCell{First: first}
 	var list []string

@@ -6,6 +6,8 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
+// readersCommand asks the question of an audit: who could have read this? The answer is an upper bound and asks no
+// vault.
 type readersCommand struct {
 	Secret string   `arg:"" name:"ref" help:"vault/secret[@version][/key], or a name that bindings map. Without a version all versions count, without a key each of them."`
 	Config []string `sep:"none" help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
@@ -36,6 +38,7 @@ func (c readersCommand) Run(out *printer) error {
 	return nil
 }
 
+// readers prints the answer. The column of secrets is left out where every line is about what was asked.
 func (p *printer) readers(asked string, lines []secret.Line) {
 	if len(lines) == 0 {
 		why := "no binding gives it, or a deny takes it from everybody."

@@ -14,7 +14,8 @@ import (
 )
 
 // replay explains what is on record: the request of an id, or every request of a build, each decided again by the
-// configuration that was in force then. Exit code 1 if nothing is found, or if one of them was not released.
+// configuration that was in force then. Exit code 1 if nothing is found, or if one of them was not released. It reads
+// the record from its beginning and does not verify the chain; a line that can't be read ends it with an error.
 func (c explainCommand) replay(out *printer) error {
 	wanted, what, err := c.wanted()
 	if err != nil {
@@ -25,6 +26,7 @@ func (c explainCommand) replay(out *printer) error {
 		return err
 	}
 	r := replayer{out: out, record: file, json: c.JSON, all: c.All, policies: map[string]*secret.Policy{}}
+	// Only these two kinds are answers to somebody; starts and configurations are not explained.
 	for e, err := range audit.Entries(file) {
 		if err != nil {
 			return err
@@ -49,7 +51,8 @@ func (c explainCommand) replay(out *printer) error {
 	return nil
 }
 
-// wanted reads what stands for requests of the record: an id as every answer carries one, or a build as slug#number.
+// wanted reads what stands for requests of the record: an id as every answer carries one, or a build as slug#number. An
+// argument with a slash and no # is a secret: its facts were forgotten, which the error says.
 func (c explainCommand) wanted() (match func(*audit.Entry) bool, what string, err error) {
 	slug, number, isBuild := strings.Cut(c.Secret, "#")
 	if !isBuild {
@@ -65,7 +68,8 @@ func (c explainCommand) wanted() (match func(*audit.Entry) bool, what string, er
 	return func(e *audit.Entry) bool { return e.Build.Number == n && strings.EqualFold(e.Repo.Slug, slug) }, "the build " + printable(c.Secret), nil
 }
 
-// replayer decides entries of a record again.
+// replayer decides entries of a record again. It serves one command. A configuration is loaded once, however many
+// entries were decided by it.
 type replayer struct {
 	out      *printer
 	record   string
@@ -77,7 +81,7 @@ type replayer struct {
 	answers  []jsonReplay
 }
 
-// jsonReplay is one entry and its decision, for programs.
+// jsonReplay is one entry and its decision, for programs. Config is the SHA-256 of the configuration in force.
 type jsonReplay struct {
 	ID       string        `json:"id"`
 	Time     string        `json:"time"`
@@ -90,8 +94,11 @@ type jsonReplay struct {
 	Note     string        `json:"note,omitempty"`
 }
 
+// In UTC, as the record has it: the Z is written and not worked out.
 const recordTime = "2006-01-02 15:04:05Z"
 
+// one decides an entry again and prints it, or keeps it for the JSON list. A disagreement is a note and no error, so
+// that the other entries of a build still come.
 func (r *replayer) one(e *audit.Entry) error {
 	r.found++
 	if e.Outcome != secret.Released {
@@ -118,7 +125,9 @@ func (r *replayer) one(e *audit.Entry) error {
 	return nil
 }
 
-// decide decides an entry again. Without a decision the note says why there is none.
+// decide decides an entry again. Without a decision the note says why there is none. Nothing was decided where the
+// guard refused the request or where it could not be read; one that asks for nothing and was denied for its name was
+// read.
 func (r *replayer) decide(e *audit.Entry) (d *secret.Decision, request secret.Request, note string, err error) {
 	switch {
 	case e.Kind == secret.EventUnproven:
@@ -155,6 +164,7 @@ func (r *replayer) policy(sum string) (*secret.Policy, error) {
 	if c == nil {
 		return nil, fmt.Errorf("%s can't be used any more: %s", file, problems[0].Text)
 	}
+	// Checked after loading, as the sum is one of several files together. Nothing has acted on it yet.
 	if c.SHA256 != sum {
 		return nil, fmt.Errorf("%s was altered: its SHA-256 is not the one in its name, so nobody can say what it would have decided", file)
 	}
@@ -172,6 +182,8 @@ func agree(e *audit.Entry, d *secret.Decision) bool {
 	return e.Outcome == secret.DeniedOutcome && e.Reason == d.Reason && e.DeniedBy == d.DeniedBy
 }
 
+// print writes one entry for people. Where the policy allowed it and the build got nothing, the headline has the outcome
+// and its reason, so that nobody reads ALLOWED over a secret that never came.
 func (r *replayer) print(e *audit.Entry, d *secret.Decision, request secret.Request, note string) {
 	p := r.out
 	if r.found > 1 {

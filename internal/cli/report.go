@@ -12,6 +12,7 @@ import (
 
 // The problems of a configuration for programs: our own JSON, and SARIF 2.1.0 (OASIS), which reviews of code understand.
 
+// problemsJSON writes our own form. sha256 and the counts of rules are there only if the configuration can be used.
 func (p *printer) problemsJSON(loaded *config.Config, problems config.Problems) error {
 	type problem struct {
 		File     string `json:"file"`
@@ -42,6 +43,7 @@ func (p *printer) problemsJSON(loaded *config.Config, problems config.Problems) 
 	return p.encode(answer)
 }
 
+// The schema's address is a name: nothing fetches it.
 const sarifSchema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 // The part of SARIF that is needed, by the names of its specification.
@@ -93,6 +95,8 @@ type (
 	}
 )
 
+// problemsSARIF writes every rule, found or not, as a reader may list what was looked for. Columns count characters,
+// which SARIF calls unicodeCodePoints and has to be told.
 func (p *printer) problemsSARIF(problems config.Problems) error {
 	run := sarifRun{ColumnKind: "unicodeCodePoints", Results: []sarifResult{}}
 	run.Tool.Driver.Name = "drone-entra"
@@ -119,7 +123,7 @@ func (p *printer) problemsSARIF(problems config.Problems) error {
 }
 
 // fileURI names a file relative to where we are, as a reviewer of a repository knows it; only what lies elsewhere has an
-// absolute URI.
+// absolute URI. A review shows a finding only beside a file that it knows by this name.
 func fileURI(name string) string {
 	if filepath.IsAbs(name) {
 		here, err := os.Getwd()

@@ -16,6 +16,8 @@ import (
 	plugin "github.com/drone/drone-go/plugin/secret"
 )
 
+// requestCommand is a runner's question without a build. The key may be given by flag, for a container's arguments, but
+// help does not show it: other users of a machine see its command lines.
 type requestCommand struct {
 	facts
 	URL        string `arg:"" name:"url" help:"The extension, as a runner's DRONE_SECRET_PLUGIN_ENDPOINT has it."`
@@ -28,10 +30,12 @@ type requestCommand struct {
 	Reveal     bool   `help:"Print the value itself."`
 }
 
-// runnerPatience is how long a runner waits.
+// runnerPatience is how long a runner waits. Waiting longer would call an answer good that no runner would have waited
+// for.
 const runnerPatience = time.Minute
 
-// Run asks with drone-go's own client and says whether a value came; exit code 1 if none did.
+// Run asks with drone-go's own client and says whether a value came; exit code 1 if none did. A value is printed on
+// request only: it would stay in the terminal's history and in a log.
 func (c requestCommand) Run(ctx context.Context, out *printer) error {
 	key, err := c.key()
 	if err != nil {
@@ -60,6 +64,7 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("no answer: %w; is the extension there, and does this machine trust its certificate?", err)
+	// To a runner an empty answer means that another source may have it, and never an error.
 	case answer.Data == "":
 		out.printf("%s  %s  %s  the extension has nothing to say to it\n", out.paint(bad, "no value"), printable(what), took)
 		return errNo
@@ -71,7 +76,8 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 	return nil
 }
 
-// refusal words an error answer, with the id that finds it in log and record.
+// refusal words an error answer, with the id that finds it in log and record. The extension's own reason is not in the
+// answer, on purpose: what is denied and what is not there look the same.
 func refusal(e *drone.Error) string {
 	var body struct{ Message, Request string }
 	if json.Unmarshal([]byte(e.Message), &body) == nil && body.Request != "" {
@@ -83,6 +89,7 @@ func refusal(e *drone.Error) string {
 	return fmt.Sprintf("status %d, not from drone-entra: is the URL right?", e.Code)
 }
 
+// key finds the shared key. A line feed at the end of a file is most often an editor's and no part of it.
 func (c requestCommand) key() (string, error) {
 	if c.TokenFile == "" {
 		if c.Token == "" {
@@ -97,7 +104,9 @@ func (c requestCommand) key() (string, error) {
 	return strings.TrimRight(string(content), "\r\n"), nil
 }
 
-// wire is the request in drone-go's types. A recorded one is sent with everything that Drone put in.
+// wire is the request in drone-go's types. A recorded one is sent with everything that Drone put in. A request from
+// flags has the current millisecond as its build's number: a value that was read for an earlier question would
+// otherwise serve this one for a while, and the answer would not show what the vault has.
 func (c requestCommand) wire() (*plugin.Request, error) {
 	r := new(plugin.Request)
 	if c.Request != "" {

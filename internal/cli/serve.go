@@ -8,11 +8,13 @@ import (
 	"github.com/drone-entra/drone-entra/internal/config"
 )
 
+// serveCommand is the product; all else prepares it or asks about it.
 type serveCommand struct {
 	Config []string `sep:"none" help:"Files and directories of the configuration (default: drone-entra.yaml)." env:"DRONE_ENTRA_CONFIG" placeholder:"PATH"`
 }
 
-// Run serves until it is told to stop, then drains.
+// Run serves until it is told to stop, then drains. Warnings are printed and do not stop it. The paths are handed on,
+// as the running program reads them again when they change.
 func (c serveCommand) Run(ctx context.Context, env Env, out *printer) error {
 	loaded, problems := config.Load(orDefault(c.Config))
 	fmt.Fprint(out.err, problems)

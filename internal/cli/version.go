@@ -16,7 +16,8 @@ func (versionCommand) Run(out *printer) error {
 	return nil
 }
 
-// versionText is "drone-entra VERSION (COMMIT, GO, PLATFORM)".
+// versionText is "drone-entra VERSION (COMMIT, GO, PLATFORM)". COMMIT is left out where the build did not know it, as
+// from a source archive.
 func versionText() string {
 	v, commit := version, ""
 	if info, ok := debug.ReadBuildInfo(); ok {

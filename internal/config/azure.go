@@ -11,7 +11,8 @@ import (
 )
 
 // clouds maps where a Key Vault can be to the cloud whose identities open it. A vault's host comes from here and from
-// nowhere else, so that no token ever goes to another host.
+// nowhere else, so that no token ever goes to another host. The suffixes are those that Microsoft documents for Key
+// Vault; each call returns a map of its own, so that nothing can add to it.
 func clouds() map[string]string {
 	return map[string]string{
 		"vault.azure.net":         CloudPublic,
@@ -20,6 +21,8 @@ func clouds() map[string]string {
 	}
 }
 
+// buildIdentities compiles the identities by name. The one called "default" need not be listed: a vault that uses it
+// makes it, with everything from the environment, in the cloud of the vaults that use it.
 func (b *builder) buildIdentities() map[string]Identity {
 	all := map[string]Identity{}
 	for name, e := range b.identities {
@@ -33,6 +36,7 @@ func (b *builder) buildIdentities() map[string]Identity {
 	return all
 }
 
+// identity compiles one identity. An error in it keeps the configuration from being used.
 func (b *builder) identity(name string, e *entry[identity]) Identity {
 	d := &e.value
 	id := Identity{
@@ -43,12 +47,15 @@ func (b *builder) identity(name string, e *entry[identity]) Identity {
 	b.guid(d.client, "a client is named by its GUID, the application (client) id")
 	b.guid(d.managed.client, "a managed identity is named by the GUID of its client id")
 	if !d.managed.set {
+		// d.ok is false where a key was misspelt: that one may be the client_id. The environment holds one
+		// AZURE_CLIENT_ID, so only one identity can take it from there.
 		if d.ok && !d.client.set && name != defaultIdentity {
 			b.errorf(d.place, `identity %q needs "client_id": only the identity %q takes it from the environment`, name, defaultIdentity)
 		}
 		return id
 	}
 	id.ClientID = d.managed.client.value
+	// What a managed identity would ignore is refused, or somebody would believe that it is in force.
 	for _, h := range []*head{&d.tenant.head, &d.client.head, &d.assertion.head} {
 		if h.set {
 			b.errorf(h.place, "a managed identity has neither tenant_id nor client_id nor assertion beside it: write managed: {client_id: …} alone")
@@ -57,13 +64,15 @@ func (b *builder) identity(name string, e *entry[identity]) Identity {
 	return id
 }
 
-// guid checks the form 3f2a4c55-1111-4222-8333-444455556666.
+// guid checks the form 3f2a4c55-1111-4222-8333-444455556666. The tenant is compared as text with what the vault's 401
+// challenge names, so the other notations of a GUID (braces, urn:uuid:, no dashes) are refused with the domain names.
 func (b *builder) guid(t text, remedy string) {
 	if t.ok && !isGUID(t.value) {
 		b.errorf(t.place, "%q is no GUID: %s", clip(t.value), remedy)
 	}
 }
 
+// isGUID tells whether s is 8, 4, 4, 4 and 12 hexadecimal digits with dashes between, in either case.
 func isGUID(s string) bool {
 	groups := strings.Split(s, "-")
 	if len(groups) != 5 {
@@ -77,6 +86,8 @@ func isGUID(s string) bool {
 	return true
 }
 
+// buildVaults compiles the vaults by alias. The URL is made anew of the host that was checked: nothing else of what was
+// written ever reaches a client.
 func (b *builder) buildVaults() map[string]Vault {
 	all := map[string]Vault{}
 	for alias, e := range b.vaults {
@@ -108,6 +119,8 @@ func (b *builder) vaultIdentity(e *entry[vault], v Vault) {
 	if !e.value.identity.set {
 		at = e.name.place
 	}
+	// Entra refuses a federation across clouds (AADSTS900382), but only when a build asks. The checks below find it
+	// when the configuration is loaded.
 	if v.Identity == defaultIdentity && b.identities[defaultIdentity] == nil {
 		b.used[used{"identity", defaultIdentity}] = true // everything in it comes from the environment
 		return
@@ -116,6 +129,7 @@ func (b *builder) vaultIdentity(e *entry[vault], v Vault) {
 		return
 	}
 	cloud := b.identities[v.Identity].value.cloud
+	// Either is reported already.
 	if cloud.set && !cloud.ok || v.Host == "" {
 		return
 	}
@@ -124,7 +138,8 @@ func (b *builder) vaultIdentity(e *entry[vault], v Vault) {
 	}
 }
 
-// defaultCloud is that of the vaults which use the identity that no file lists.
+// defaultCloud is that of the vaults which use the identity that no file lists. It is empty if none of them has a good
+// address, which is then an error of its own.
 func (b *builder) defaultCloud() string {
 	cloud := ""
 	for _, alias := range sortedKeys(b.vaults) {
@@ -141,11 +156,13 @@ func (b *builder) defaultCloud() string {
 	return cloud
 }
 
+// cloudOf returns the cloud of a vault's host, or "" for a host that is no vault's.
 func cloudOf(host string) string {
 	_, suffix, _ := strings.Cut(host, ".")
 	return clouds()[suffix]
 }
 
+// vaultHost returns the host of what was written under url, or "" after reporting why there is none.
 func (b *builder) vaultHost(t text) string {
 	if !t.ok {
 		return ""
@@ -158,7 +175,17 @@ func (b *builder) vaultHost(t text) string {
 }
 
 // vaultHost returns the host of a vault's URL in lower case, or why there is none.
+//
+//	https://KV-Pay.vault.azure.net/               kv-pay.vault.azure.net
+//	https://kv-pay.vault.azure.net.evil.example   refused: not one name under a known suffix
+//	https://kv-pay.vault.azure.net@evil.example   refused: it holds a user
+//	https://a.kv-pay.vault.azure.net              refused: two labels in front of the suffix
+//
+// Whoever chooses the host gets the token that the vault's identity fetches for it, so everything is refused that is
+// not plainly one of Microsoft's names.
 func vaultHost(s string) (host, why string) {
+	// The order of the cases matters: u is nil when there is an err. An empty port, query or fragment leaves no trace
+	// in its field of u, so s itself is looked at as well.
 	u, err := url.Parse(s)
 	switch {
 	case !strings.Contains(s, "://"):
@@ -179,6 +206,7 @@ func vaultHost(s string) (host, why string) {
 		return "", "an IP address is no name that a certificate could prove; write https://NAME.vault.azure.net"
 	}
 	host = fold(u.Host)
+	// The host is cut at its first dot, so exactly one label stands in front of the suffix.
 	label, suffix, _ := strings.Cut(host, ".")
 	switch {
 	case clouds()[suffix] == "":
@@ -189,7 +217,10 @@ func vaultHost(s string) (host, why string) {
 	return host, ""
 }
 
-// likelyVault suggests the address that s is probably a misspelling of.
+// likelyVault suggests the address that s is probably a misspelling of. It returns ": did you mean …?" or "". A
+// suggestion is only ever text: it is never used as an address.
+//
+//	kv-pay.vault.azure.com   : did you mean "https://kv-pay.vault.azure.net"?
 func likelyVault(s string) string {
 	if _, rest, ok := strings.Cut(s, "://"); ok {
 		s = rest
@@ -207,6 +238,8 @@ func likelyVault(s string) string {
 	return ""
 }
 
+// isVaultName tells whether s, in lower case, is a DNS label. Azure gives names of 3 to 24 characters today; the wider
+// bound keeps a host well formed and does not break if Azure widens its own.
 func isVaultName(s string) bool {
 	return len(s) >= 1 && len(s) <= 63 && strings.Trim(s[:1], "-") != "" &&
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && !strings.HasSuffix(s, "-")

@@ -22,7 +22,8 @@ const (
 	ruleNearMiss         = "near-miss-name"
 )
 
-// CheckRule describes one of the checks for people.
+// CheckRule describes one of the checks for people. Its ID stands in JSON and SARIF, where people suppress findings by
+// it: it does not change.
 type CheckRule struct{ ID, Severity, Text string }
 
 // Checks lists every rule that a Problem can name, in order of severity.
@@ -55,6 +56,9 @@ func Checks() []CheckRule {
 
 // Check loads as Load does, and says more: what in the rules a person should look at, and which expectations do not hold.
 // With an error that keeps the configuration from being used, the Config is nil; a failed expectation is none.
+//
+// It takes longer than Load, as expectations and lints search the policy. It starts nothing and looks at no
+// environment, so it can run anywhere, on files that nobody trusts.
 func Check(paths []string) (*Config, Problems) {
 	r := newReport()
 	b, cfg := assemble(r, readAll(paths, r))
@@ -66,14 +70,18 @@ func Check(paths []string) (*Config, Problems) {
 		r.fileError(paths[0], "%v", err)
 		return nil, r.problems()
 	}
+	// Load leaves these three out: a running program must not refuse, or delay, a configuration for them.
 	b.disappointed(policy, cfg.Expect)
 	b.nearMisses()
 	b.lint(policy)
 	return cfg, r.problems()
 }
 
-// lint puts what the domain finds at its place.
+// lint puts what the domain finds at its place. The ambiguous names were found while the rules were built, too: of two
+// findings of one rule at one place the earlier stays.
 func (b *builder) lint(policy *secret.Policy) {
+	// The configuration had no error, so ids are unique, and every entry of a draft's lists was compiled: an index into
+	// the compiled list is one into the draft's.
 	drafts := map[string]*binding{}
 	for _, f := range b.files {
 		for i := range f.bindings.items {
@@ -91,7 +99,7 @@ func (b *builder) lint(policy *secret.Policy) {
 	})
 }
 
-// part is where a finding about the binding stands.
+// part is where a finding about the binding stands. It is the binding's own place where the finding is about the whole.
 func (d *binding) part(f secret.Finding) place {
 	switch f.Part {
 	case "repos":
@@ -111,7 +119,8 @@ func (d *binding) part(f secret.Finding) place {
 }
 
 // nearMisses warns of a word that is probably meant to be another one: a login that is almost a group, a deploy target or
-// job that is almost the one that others speak of.
+// job that is almost the one that others speak of. A misspelt login or target is valid and never matches: nothing else
+// would tell.
 func (b *builder) nearMisses() {
 	groups := sortedKeys(b.groups)
 	targets, jobs := words{}, words{}
@@ -137,6 +146,8 @@ func (b *builder) nearMisses() {
 	jobs.odd(b, "job")
 }
 
+// nearGroups warns of actors that are almost a group's name. One that is a group's name, whatever its case, is the
+// group.
 func (b *builder) nearGroups(a *actors, groups []string) {
 	for _, t := range a.items {
 		if _, isGroup := b.folded[fold(t.value)]; isGroup || len(groups) > maxNearWords {
@@ -150,11 +161,14 @@ func (b *builder) nearGroups(a *actors, groups []string) {
 	}
 }
 
-// words are the literal words of one kind, each with the places where it stands.
+// words are the literal words of one kind, each with the places where it stands. Patterns are left out, since a pattern
+// is meant to differ from what it matches.
 type words map[string][]place
 
+// Each word is compared with each other one, so the work grows with the square.
 const maxNearWords = 500 // kinds of words beyond which a slip is not looked for
 
+// when adds the words of one list of each event's conditions; list picks it.
 func (w words) when(d *when, list func(*condition) *texts) {
 	for i := range d.events {
 		for _, t := range list(&d.events[i]).items {
@@ -169,7 +183,8 @@ func (w words) add(t text) {
 	}
 }
 
-// odd warns of a word that stands once where others say nearly the same.
+// odd warns of a word that stands once where others say nearly the same. Of two words that stand once each, neither is
+// more likely to be the wrong one.
 func (w words) odd(b *builder, what string) {
 	all := sortedKeys(w)
 	if len(all) > maxNearWords {
@@ -186,6 +201,11 @@ func (w words) odd(b *builder, what string) {
 
 // slip tells whether one of two words is probably a misspelling of the other: they differ in case alone, or in one letter.
 // Numbers are meant to differ.
+//
+//	production, Production   a slip
+//	production, prodution    a slip
+//	prod-1, prod-2           none: they differ in digits alone
+//	dev, dew                 none: short words are often one letter apart
 func slip(a, b string) bool {
 	letters := func(s string) string {
 		return strings.Map(func(r rune) rune {

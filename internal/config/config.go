@@ -25,6 +25,8 @@ const (
 )
 
 // Config is a configuration that was read without an error. It is not changed afterwards, except by Forget.
+//
+// Lists in Rules that were written in the same words share their memory: whoever changed one would change others.
 type Config struct {
 	Files   []File // in the order they were named; those of a directory in order of name
 	SHA256  string // of Content, lower-case hex
@@ -41,7 +43,8 @@ type Config struct {
 	Log        Log
 }
 
-// File is one file as it was read.
+// File is one file as it was read. Its Name is as it was given, not made absolute, so that places read as people know
+// them.
 type File struct {
 	Name    string
 	Content []byte
@@ -59,7 +62,8 @@ type Identity struct {
 	At            string // file:line
 }
 
-// Vault is a door: a Key Vault, the identity that opens it, and what it demands of a secret.
+// Vault is a door: a Key Vault, the identity that opens it, and what it demands of a secret. Rules and pipelines speak
+// of aliases alone; no request can name a host.
 type Vault struct {
 	Alias      string
 	URL        string        // https://HOST
@@ -77,7 +81,8 @@ type Pool struct {
 	Keys []Key
 }
 
-// Key says where a pool's shared key is, never what it is. Either Env or File is set.
+// Key says where a pool's shared key is, never what it is. Either Env or File is set. The value is read elsewhere, each
+// time that keys are loaded, and never gets into this package.
 type Key struct{ ID, Env, File, At string }
 
 // Record is where decisions are recorded.
@@ -89,7 +94,8 @@ type Log struct {
 	Format string // json or text; empty: text on a terminal, else json
 }
 
-// Limits bound what one request and all of them together may take.
+// Limits bound what one request and all of them together may take. Each is greater than zero: what the files leave out
+// has its default here already.
 type Limits struct {
 	Budget      time.Duration // for one answer
 	Skew        time.Duration // between a request's Date and our clock, both ways

@@ -14,7 +14,8 @@ import (
 // take away, what others have. Everything that a rule's meaning hangs on (vaults, pools, groups) stays with the file that
 // confines: a group of a team's own, called alice, would otherwise change what `actors: [alice]` means everywhere.
 
-// confinement is what one file may speak of, or the word unconfined.
+// confinement is what one file may speak of, or the word unconfined. The word is there because every other file has to
+// be listed: an omission must not be read as freedom.
 type confinement struct {
 	head
 	unconfined   bool
@@ -27,6 +28,7 @@ func (c *confinement) fields() []field {
 	return []field{{"repos", &c.repos, required}, {"read", &c.reads, required}, {"pools", &c.pools, optional}}
 }
 
+// read takes the word unconfined or a mapping.
 func (c *confinement) read(r *reader, n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value == "unconfined" {
 		c.begin(r, n)
@@ -36,7 +38,7 @@ func (c *confinement) read(r *reader, n *yaml.Node) {
 	r.object(n, c)
 }
 
-// bounds is a confinement as rules are compared with it.
+// bounds is a confinement as rules are compared with it. A nil *bounds stands for a file that is not confined.
 type bounds struct {
 	at    string // file:line:column, for texts
 	repos []secret.RepoPattern
@@ -45,12 +47,16 @@ type bounds struct {
 }
 
 // confine finds out which file is confined to what, and that none is forgotten.
+//
+// It runs before the rules are built and fills b.confined, which has no entry for an unconfined file. Once any file is
+// listed, each loaded one must be: a new file in the directory could otherwise say what it likes.
 func (b *builder) confine() {
 	b.confined = map[int32]*bounds{}
 	listing := single(b, "files", func(f *file) *dict[confinement, *confinement] { return &f.confined })
 	if !listing.ok {
 		return
 	}
+	// Names are relative to the file that lists them, wherever the program is started from.
 	dir := filepath.Dir(b.report.names[listing.file])
 	listed := map[int32]bool{listing.file: true}
 	for i := range listing.entries {
@@ -67,6 +73,8 @@ func (b *builder) confine() {
 			b.errorf(e.name.place, "%q is listed already, written differently", clip(e.name.value))
 		default:
 			listed[index] = true
+			// A confinement with an error in it confines to nothing, as it is left out; the error keeps all of it from
+			// being used.
 			if to := b.bounds(&e.value); e.value.ok && !e.value.unconfined {
 				b.confined[index] = to
 			}
@@ -83,7 +91,8 @@ func (b *builder) confine() {
 	}
 }
 
-// loaded finds the file that is meant among those that are loaded.
+// loaded finds the file that is meant among those that are loaded. Paths are compared as text, cleaned: it is what
+// distinct does, and no link is followed.
 func (b *builder) loaded(dir string, name text) (index int32, ok bool) {
 	path := filepath.Clean(name.value)
 	if !filepath.IsAbs(path) {
@@ -102,6 +111,7 @@ func (b *builder) loaded(dir string, name text) (index int32, ok bool) {
 	return 0, false
 }
 
+// bounds compiles a confinement. Without pools, a confined file has the pool "default" alone, as a binding has.
 func (b *builder) bounds(c *confinement) *bounds {
 	to := &bounds{at: b.where(c.place), pools: []string{secret.DefaultPool}}
 	for i := range c.repos.items {
@@ -118,6 +128,7 @@ func (b *builder) bounds(c *confinement) *bounds {
 	for i := range c.reads.items {
 		to.reads = b.bindingRead(&c.reads.items[i], to.reads)
 	}
+	// What is stated replaces the default.
 	if c.pools.set {
 		to.pools = nil
 	}
@@ -129,7 +140,8 @@ func (b *builder) bounds(c *confinement) *bounds {
 	return to
 }
 
-// ownSections refuses what a confined file may not hold.
+// ownSections refuses what a confined file may not hold. It asks for what is allowed, so that a section which the
+// language gets one day is closed to confined files until somebody opens it.
 func (b *builder) ownSections(f *file, to *bounds) {
 	own := []string{"version", "bindings", "denies", "expect"}
 	for _, field := range f.fields() {
@@ -145,6 +157,9 @@ func (b *builder) enter(f *file) {
 	b.same = same{} // what was fine in one file may be outside in another
 }
 
+// repoInside reports a pattern of repositories that may match one outside the file's own. It is inside if one bound
+// alone takes all of it; two bounds that take it together are not enough. A bound with a uid takes only rules that pin
+// the same uid, as a slug alone can pass to another repository.
 func (b *builder) repoInside(at place, p secret.RepoPattern) {
 	if b.inside == nil {
 		return
@@ -162,6 +177,7 @@ func (b *builder) repoInside(at place, p secret.RepoPattern) {
 	}))
 }
 
+// readInside reports a secret, or a pattern of them, that no bound gives; given tells whether one does.
 func (b *builder) readInside(at place, what string, given func(secret.ReadPattern) bool) {
 	if b.inside == nil || slices.ContainsFunc(b.inside.reads, given) {
 		return
@@ -169,6 +185,7 @@ func (b *builder) readInside(at place, what string, given func(secret.ReadPatter
 	b.outside(at, what, "secrets", texted(b.inside.reads, secret.ReadPattern.String))
 }
 
+// poolsInside reports pools that are not the file's own. A binding that names none is asked with "default".
 func (b *builder) poolsInside(at place, pools []string) {
 	if b.inside == nil {
 		return
@@ -180,6 +197,7 @@ func (b *builder) poolsInside(at place, pools []string) {
 	}
 }
 
+// outside words what a confined file may not say, and what it may.
 func (b *builder) outside(at place, what, of string, within []string) {
 	b.failf(at, ruleOutside, "%s reaches outside what %s confines this file to: its %s are %s", clip(what), b.inside.at, of, clip(strings.Join(within, ", ")))
 }

@@ -14,4 +14,7 @@
 //
 // The package reads the files it is told to read and nothing else: no environment, no network, no key or certificate. It
 // trusts nothing in the files, and never prints the value of a key that it does not know.
+//
+// Nothing here has state of its own: its functions may be called at the same time. A Config is read-only once it was
+// returned (but for Forget, before it is shared), and lists in it may share memory.
 package config

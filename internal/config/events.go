@@ -8,6 +8,9 @@ import (
 )
 
 // bindingWhen compiles a binding's when, and checks that each event states what would otherwise give nothing.
+//
+// The people are looked at outside the cached part: two bindings with the same words under when may name different
+// ones.
 func (b *builder) bindingWhen(d *binding, out *secret.Binding) {
 	var personal []string
 	for i := range d.when.events {
@@ -16,6 +19,7 @@ func (b *builder) bindingWhen(d *binding, out *secret.Binding) {
 			personal = append(personal, string(c.event))
 		}
 	}
+	// An event that needs more has a problem, so its words are not cached and every binding that repeats them is told.
 	out.When = b.same.when.get(b.report, d.when.key, func() (conditions []secret.Condition) {
 		for i := range d.when.events {
 			if c := &d.when.events[i]; c.ok {
@@ -32,6 +36,7 @@ func (b *builder) bindingWhen(d *binding, out *secret.Binding) {
 	if len(personal) > 1 {
 		proves = joined(personal, "and") + " prove"
 	}
+	// With promote, rollback and custom a writer of the repository can choose the commit behind the ref.
 	switch {
 	case !d.actors.set:
 		b.errorf(d.place, `%s a person, not a commit: name the "actors" who may (or write actors: any)`, proves)
@@ -40,7 +45,8 @@ func (b *builder) bindingWhen(d *binding, out *secret.Binding) {
 	}
 }
 
-// needs checks the conditions that a binding must state for an event.
+// needs checks the conditions that a binding must state for an event. A deny is not asked: there, what is left out
+// means everything.
 func (b *builder) needs(c *condition) {
 	missing := func(h *head, key string) {
 		if !h.set {
@@ -59,6 +65,7 @@ func (b *builder) needs(c *condition) {
 	}
 }
 
+// condition compiles one entry of when, of a binding or of a deny. A nil list means that it was left out.
 func (b *builder) condition(c *condition) secret.Condition {
 	b.refPrefix(&c.branches, "refs/heads/", "branch")
 	b.refPrefix(&c.into, "refs/heads/", "branch")
@@ -74,6 +81,8 @@ func (b *builder) condition(c *condition) secret.Condition {
 	}
 }
 
+// patterns compiles a list. It is nil where nothing was written. A word that could not be read is left out, and the list
+// may then be shorter, or mean "left out" itself: the error keeps it from ever being used.
 func (b *builder) patterns(l *texts, parse func(string) (secret.Pattern, error)) (patterns []secret.Pattern) {
 	for _, t := range l.items {
 		if !t.ok {
@@ -90,6 +99,9 @@ func (b *builder) patterns(l *texts, parse func(string) (secret.Pattern, error))
 }
 
 // dotStar warns of a regular expression's "anything": in a pattern the dot is a dot. Behind a digit it is one of a version's.
+//
+//	release/.*   did you mean "release/*"?
+//	v1.*         fine: the dot is that of a version
 func (b *builder) dotStar(t text) {
 	if i := strings.Index(t.value, ".*"); i >= 0 && (i == 0 || t.value[i-1] < '0' || t.value[i-1] > '9') {
 		b.warnf(t.place, ruleNearMiss, "%q: in a pattern . is a dot and no regular expression's: did you mean %q?", t.value, strings.Replace(t.value, ".*", "*", 1))
@@ -106,7 +118,8 @@ func (b *builder) refPrefix(l *texts, prefix, what string) {
 }
 
 // ambiguity looks for bindings that map one name to two secrets and may both match a request. It compares what is
-// trivially equal, so that a warning is always worth reading, and gives up after a bounded number of comparisons.
+// trivially equal, so that a warning is always worth reading, and gives up after a bounded number of comparisons. The
+// policy denies such a request whatever is said here: this tells the operator before a build finds out.
 type ambiguity struct {
 	byName   map[string][]mapping
 	compared int
@@ -119,6 +132,7 @@ type mapping struct {
 	binding *secret.Binding
 }
 
+// add compares a binding with those before it, then adds it. It warns once for each of its names.
 func (a *ambiguity) add(b *builder, d *binding, compiled *secret.Binding) {
 	if a.byName == nil {
 		a.byName = map[string][]mapping{}
@@ -143,11 +157,14 @@ func (a *ambiguity) add(b *builder, d *binding, compiled *secret.Binding) {
 	}
 }
 
-// overlap tells whether two bindings obviously share a repository, a pool and an event.
+// overlap tells whether two bindings obviously share a repository, a pool and an event. False may also mean that it
+// takes more than a look: the lint of package secret goes further.
 func overlap(x, y *secret.Binding) bool {
 	return shareRepo(x.Repos, y.Repos) && share(orDefault(x.Pools), orDefault(y.Pools)) && share(events(x), events(y))
 }
 
+// shareRepo tells whether some repository is obviously in both lists. Two different uids are two repositories, whatever
+// their slugs are.
 func shareRepo(xs, ys []secret.RepoPattern) bool {
 	for _, x := range xs {
 		for _, y := range ys {
@@ -172,6 +189,7 @@ func alike(x, y secret.Pattern) bool {
 
 const maxSlug = 256 // of what is worth comparing
 
+// orDefault puts in what a rule means that names no pool.
 func orDefault(pools []string) []string {
 	if pools == nil {
 		return []string{secret.DefaultPool}
@@ -179,6 +197,7 @@ func orDefault(pools []string) []string {
 	return pools
 }
 
+// events lists a binding's events. Without when it is for pushes.
 func events(b *secret.Binding) (events []string) {
 	for _, c := range b.When {
 		events = append(events, string(c.Event))

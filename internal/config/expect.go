@@ -20,6 +20,8 @@ type Expectation struct {
 	place    place
 }
 
+// buildExpectations compiles the assertions of all files, in their order. They are not confined: an assertion gives
+// nothing and takes nothing away.
 func (b *builder) buildExpectations() (all []Expectation) {
 	for _, f := range b.files {
 		for i := range f.expect.items {
@@ -35,6 +37,8 @@ func (b *builder) buildExpectations() (all []Expectation) {
 	return all
 }
 
+// question turns what was written into a question about the policy. An empty field is one that nobody stated; the
+// policy then looks for any build that fits.
 func (d *expectation) question() secret.Question {
 	return secret.Question{
 		Repo: d.repo.value, UID: d.uid.value, DefaultBranch: cmp.Or(d.defaultBranch.value, "main"), Secret: d.reads.value, Pool: d.pool.value,
@@ -45,7 +49,8 @@ func (d *expectation) question() secret.Question {
 	}
 }
 
-// disappointed reports each expectation that does not hold, with a build that shows it.
+// disappointed reports each expectation that does not hold, with a build that shows it. It is asked only of a
+// configuration without errors.
 func (b *builder) disappointed(policy *secret.Policy, all []Expectation) {
 	for _, e := range all {
 		for _, text := range e.check(policy) {
@@ -55,6 +60,13 @@ func (b *builder) disappointed(policy *secret.Policy, all []Expectation) {
 }
 
 // check says in what the expectation is wrong.
+//
+// The search stops at the first binding that gives, but for only, where all of them matter. It may give up; then what
+// was found still counts, and what was not found proves nothing: neither a deny nor an only may pass on it.
+//
+//	decision: deny    wrong at the first giver
+//	decision: allow   right at the first giver
+//	only: [a, b]      wrong for a giver other than a and b, and for an a or b that gives to nobody
 func (e *Expectation) check(policy *secret.Policy) []string {
 	const tooMuch = "this leaves too much open to be decided: state more of the build"
 	var found []secret.Giver
@@ -92,7 +104,8 @@ func (e *Expectation) others(found []secret.Giver) (texts []string) {
 	return texts
 }
 
-// refusal says why no build that fits gets the secret, by the one that comes nearest.
+// refusal says why no build that fits gets the secret, by the one that comes nearest. It is the first predicate that
+// failed there, with the rule and its place.
 func (e *Expectation) refusal(policy *secret.Policy) string {
 	r, d, ok := policy.Closest(e.question)
 	if !ok {
@@ -110,7 +123,8 @@ func (e *Expectation) refusal(policy *secret.Policy) string {
 // gives says in words what a binding gives to which build.
 func gives(g secret.Giver) string { return g.Binding + " allows " + asked(g.Request) }
 
-// asked is a request in words.
+// asked is a request in words. The request was made up by the policy from patterns: "?" stands where a pattern takes
+// anything. Patterns hold what people wrote, so text with a character that can't be seen is written in ASCII escapes.
 func asked(r secret.Request) string {
 	text := r.Name + " to " + r.Repo.Slug
 	if r.Repo.UID != secret.UnknownUID {
@@ -129,7 +143,7 @@ func asked(r secret.Request) string {
 	return text
 }
 
-// inWords is a build in a few words.
+// inWords is a build in a few words. The order is that of a sentence: promote to production refs/heads/main by alice.
 func inWords(b *secret.Build) string {
 	words := []string{b.Event}
 	if b.DeployTo != "" {
@@ -149,7 +163,8 @@ func inWords(b *secret.Build) string {
 }
 
 // expectation checks that the assertion is about something that can be: one that misspells what it speaks of would hold
-// for ever.
+// for ever. Unlike a binding's, its repository and secret are literal. "decision: deny" about a misspelt vault would be
+// right and worthless.
 func (b *builder) expectation(d *expectation) {
 	if d.repo.ok {
 		if slug, err := secret.ParseSlugPattern(d.repo.value); err != nil || !slug.Literal() {
@@ -178,6 +193,7 @@ func (b *builder) expectation(d *expectation) {
 		b.errorf(d.reads.place, "%v", err)
 		return
 	}
+	// lookup notes a use of the vault, which is taken back below.
 	known := b.used[used{"vault", ref.Vault}]
 	lookup(b, b.vaults, "vault", ref.Vault, d.reads.place)
 	b.used[used{"vault", ref.Vault}] = known // an assertion is no use of a vault
@@ -201,6 +217,7 @@ func (b *builder) asserts(d *expectation) {
 	}
 }
 
+// eventNames lists the events as strings, in the language's order.
 func eventNames() (names []string) {
 	for _, event := range secret.BuildEvents {
 		names = append(names, string(event))

@@ -14,7 +14,8 @@ import (
 const maxFile = 64 << 20 // bytes; a file of rules is a thousandth of it
 
 // expand lists the files that the paths stand for: a file itself, a directory's *.yaml and *.yml in order of name. What
-// can't be listed gets a problem in the report.
+// can't be listed gets a problem in the report. Files are told apart by their cleaned names; no link is followed for
+// that.
 func expand(paths []string, r *report) (names []string) {
 	if len(paths) == 0 {
 		r.fileError("configuration", "no file is named: give one with --config")
@@ -35,6 +36,8 @@ func expand(paths []string, r *report) (names []string) {
 	return distinct(names, r)
 }
 
+// directory lists a directory's *.yaml and *.yml. None at all is an error: a mount that failed would otherwise look
+// like a configuration without rules.
 func directory(path string, r *report) (names []string) {
 	entries, err := os.ReadDir(path) // sorted by name
 	if err != nil {
@@ -54,7 +57,9 @@ func directory(path string, r *report) (names []string) {
 	return names
 }
 
-// distinct drops, with an error, a file that was named before.
+// distinct drops, with an error, a file that was named before. It refuses names with control characters as well: one
+// with a line feed could forge the line "# FILE …" that separates files where they are kept as one, and any of them
+// could forge a line of what is printed.
 func distinct(names []string, r *report) (once []string) {
 	seen := map[string]bool{}
 	for _, name := range names {
@@ -73,13 +78,15 @@ func distinct(names []string, r *report) (once []string) {
 	return once
 }
 
-// fileError reports a problem of a file that is not read.
+// fileError reports a problem of a file that is not read. It takes the next index for the name, so every problem has a
+// file, also one that nobody could open.
 func (r *report) fileError(name, format string, args ...any) {
 	r.names = append(r.names, name)
 	r.errorf(wholeFile(len(r.names)-1), format, args...)
 }
 
-// readFile reads one regular file of at most maxFile bytes. The error's text is for people and has the remedy.
+// readFile reads one regular file of at most maxFile bytes. The error's text is for people and has the remedy. Links
+// are followed, as Kubernetes mounts each file of a ConfigMap as one.
 func readFile(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -96,6 +103,8 @@ func readFile(name string) ([]byte, error) {
 		return nil, errors.New(remedy(err))
 	}
 	defer f.Close()
+	// The size may be that of another moment, and 0 for what the kernel makes up: the limit holds while reading, too.
+	// One byte more tells a file that is too big from one that just fits.
 	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, errors.New(remedy(err))
@@ -110,7 +119,8 @@ func tooBig() error {
 	return fmt.Errorf("the file is bigger than %d MiB: split the rules over several files", maxFile>>20)
 }
 
-// remedy says what went wrong with a file and what to do.
+// remedy says what went wrong with a file and what to do. The operation and the path of a PathError are left out: the
+// problem has the file's name already.
 func remedy(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

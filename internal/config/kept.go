@@ -12,7 +12,8 @@ import (
 // line that begins so: what is kept can be taken apart again in one way only.
 const fileMark = "# FILE "
 
-// content is what the record keeps of the files, and its SHA-256. Of several files, each is then a part of it.
+// content is what the record keeps of the files, and its SHA-256. Of several files, each is then a part of it. It makes
+// the files' Content point into the kept bytes, so that they are in memory once.
 func content(files []File) (kept []byte, sum string) {
 	if len(files) == 1 {
 		kept = files[0].Content
@@ -23,6 +24,8 @@ func content(files []File) (kept []byte, sum string) {
 	return kept, hex.EncodeToString(digest[:])
 }
 
+// joinedFiles writes several files as one, in order of name: the same files named in another order are the same
+// configuration and have the same SHA-256.
 func joinedFiles(files []File) []byte {
 	size, sorted := 0, make([]*File, len(files))
 	for i := range files {
@@ -35,6 +38,8 @@ func joinedFiles(files []File) []byte {
 		kept = append(append(append(kept, fileMark...), f.Name...), '\n')
 		begin := len(kept)
 		kept = append(kept, f.Content...)
+		// With its capacity cut, nobody can append over the next file. The room was reserved above, so kept never
+		// moves.
 		f.Content = kept[begin:len(kept):len(kept)]
 		if !bytes.HasSuffix(f.Content, []byte("\n")) {
 			kept = append(kept, '\n') // or the next mark would end this file's last line
@@ -43,7 +48,8 @@ func joinedFiles(files []File) []byte {
 	return kept
 }
 
-// marked returns the line, counted from 1, that begins with the mark, or 0.
+// marked returns the line, counted from 1, that begins with the mark, or 0. A file with such a line is refused, as it
+// could not be told from two files when it is read again.
 func marked(content []byte) (line int) {
 	for rest, n := content, 1; ; n++ {
 		if bytes.HasPrefix(rest, []byte(fileMark)) {
@@ -61,7 +67,8 @@ func marked(content []byte) (line int) {
 // "# FILE NAME". Places are those of the files at their time; a single one is called name. It reads no file.
 //
 // Content and SHA256 of what it returns are those of the configuration when it was in force, which shows whether the kept
-// bytes were altered.
+// bytes were altered. It takes the same way as Load from there on, confinement included. A kept configuration that this
+// version no longer accepts has problems like any other.
 func Replay(content []byte, name string) (*Config, Problems) {
 	r := newReport()
 	files := split(content, name)
@@ -69,6 +76,7 @@ func Replay(content []byte, name string) (*Config, Problems) {
 	for _, f := range files {
 		names = append(names, f.Name)
 	}
+	// Load would never have kept these: somebody wrote the file by hand.
 	if len(distinct(names, r)) < len(names) {
 		return nil, r.problems()
 	}
@@ -76,10 +84,14 @@ func Replay(content []byte, name string) (*Config, Problems) {
 }
 
 // split takes kept files apart.
+//
+//	"# FILE a.yaml\nversion: 1\n# FILE b.yaml\nversion: 1\n"   a.yaml and b.yaml, each with "version: 1\n"
+//	"version: 1\n"                                             one file, called name
 func split(content []byte, name string) (files []File) {
 	if !bytes.HasPrefix(content, []byte(fileMark)) {
 		return []File{{name, content}}
 	}
+	// At each turn content begins with a mark.
 	for len(content) > 0 {
 		line, rest, _ := bytes.Cut(content[len(fileMark):], []byte("\n"))
 		end := len(rest)

@@ -66,6 +66,8 @@ func (v *version) read(r *reader, n *yaml.Node) {
 	}
 }
 
+// identity has either managed, or the three of a federated application; which of them may be left out is seen when it
+// is built.
 type identity struct {
 	head
 	tenant, client text
@@ -86,6 +88,7 @@ func (i *identity) fields() []field {
 	}
 }
 
+// refuses says what to do instead of keeping a credential here. It names keys under which people look for one.
 func (*identity) refuses(key string) string {
 	switch plain(key) {
 	case "client_secret", "secret", "password", "username", "certificate", "certificate_path", "certificate_password",
@@ -95,6 +98,8 @@ func (*identity) refuses(key string) string {
 	return ""
 }
 
+// assertion says where the federated token is. It is a mapping, so that other places can be added without a new key
+// beside it.
 type assertion struct {
 	head
 	file text
@@ -104,6 +109,7 @@ func (a *assertion) read(r *reader, n *yaml.Node) { r.object(n, a) }
 func (*assertion) what() string                   { return "an assertion" }
 func (a *assertion) fields() []field              { return []field{{"file", &a.file, required}} }
 
+// managed is a managed identity of the machine. Its client id is required: a machine can have several.
 type managed struct {
 	head
 	client text
@@ -113,6 +119,8 @@ func (m *managed) read(r *reader, n *yaml.Node) { r.object(n, m) }
 func (*managed) what() string                   { return "a managed identity" }
 func (m *managed) fields() []field              { return []field{{"client_id", &m.client, required}} }
 
+// vault is what an alias leads to. Ages and staleness are bounded so that a slip of the keyboard (stale: 10d) is an
+// error.
 type vault struct {
 	head
 	url, identity text
@@ -132,6 +140,7 @@ func (v *vault) fields() []field {
 	}
 }
 
+// pool has at least one key; several are a rotation.
 type pool struct {
 	head
 	keys list[key, *key]
@@ -141,6 +150,7 @@ func (p *pool) read(r *reader, n *yaml.Node) { r.object(n, p) }
 func (*pool) what() string                   { return "a pool" }
 func (p *pool) fields() []field              { return []field{{"keys", &p.keys, required}} }
 
+// key names where a shared key is: one of env and file, which is seen when it is built.
 type key struct {
 	head
 	id, env, file text
@@ -152,6 +162,8 @@ func (k *key) fields() []field {
 	return []field{{"id", &k.id, required}, {"env", &k.env, optional}, {"file", &k.file, optional}}
 }
 
+// refuses catches a key pasted into the file. The value never gets into a text: only the name under which it stands
+// does.
 func (*key) refuses(key string) string {
 	switch plain(key) {
 	case "key", "secret", "value", "token", "password":

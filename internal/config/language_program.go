@@ -8,7 +8,8 @@ import (
 
 // The part of the language that says how the program runs, and what is expected of the rules.
 
-// expectation takes the facts that policy looks at, as the explain command does.
+// expectation takes the facts that policy looks at, as the explain command does. Its keys are the flags of that
+// command, with _ for -. Nothing is required by itself: what belongs together is seen when it is built.
 type expectation struct {
 	head
 	repo, event, ref, target, source, sourceRepo text
@@ -41,6 +42,7 @@ func (e *expectation) fields() []field {
 	}
 }
 
+// record says where decisions are recorded.
 type record struct {
 	head
 	file text
@@ -50,6 +52,7 @@ func (d *record) read(r *reader, n *yaml.Node) { r.object(n, d) }
 func (*record) what() string                   { return "record" }
 func (d *record) fields() []field              { return []field{{"file", &d.file, required}} }
 
+// listen says where the program is reached, and how.
 type listen struct {
 	head
 	address, admin     text
@@ -69,6 +72,7 @@ func (l *listen) fields() []field {
 	}
 }
 
+// certificate is a certificate and its key, as files; neither is opened here.
 type certificate struct {
 	head
 	cert, key text
@@ -80,6 +84,7 @@ func (c *certificate) fields() []field {
 	return []field{{"cert", &c.cert, required}, {"key", &c.key, required}}
 }
 
+// limits bound what requests may take. A value at either end of its range still works; nothing can be switched off.
 type limits struct {
 	head
 	budget, skew, drain            duration
@@ -101,6 +106,7 @@ func (l *limits) fields() []field {
 	}
 }
 
+// logging is how much the program logs, and in which form.
 type logging struct {
 	head
 	level, format choice

@@ -11,7 +11,8 @@ import (
 
 // The part of the language that says who may read what.
 
-// scope is what a binding and a deny have in common.
+// scope is what a binding and a deny have in common. Left out, each of them means the default in a binding and
+// everything in a deny.
 type scope struct {
 	repos  list[repo, *repo]
 	when   when
@@ -20,7 +21,8 @@ type scope struct {
 	reads  texts
 }
 
-// refuses sends what somebody wrote beside when into it.
+// refuses sends what somebody wrote beside when into it. People write `branches: [main]` beside when, as other tools
+// have it; a spelling close to a condition or an event is enough.
 func (*scope) refuses(key string) string {
 	for _, event := range secret.BuildEvents {
 		c := condition{event: event}
@@ -37,6 +39,7 @@ func (*scope) refuses(key string) string {
 	return ""
 }
 
+// binding gives secrets. It needs repos, and read or names.
 type binding struct {
 	head
 	id text
@@ -58,6 +61,7 @@ func (b *binding) fields() []field {
 	}
 }
 
+// deny takes secrets away, whatever gives them. All but its id may be left out: then it holds for everything.
 type deny struct {
 	head
 	id, reason text
@@ -78,7 +82,8 @@ func (d *deny) fields() []field {
 	}
 }
 
-// repo is a slug's pattern, or a mapping of it and the forge's id.
+// repo is a slug's pattern, or a mapping of it and the forge's id. A slug can pass to another repository when it is
+// renamed or deleted; the id does not.
 type repo struct {
 	head
 	slug, uid text
@@ -98,7 +103,7 @@ func (p *repo) read(r *reader, n *yaml.Node) {
 	}
 }
 
-// actors is the word any, or a list of logins and groups.
+// actors is the word any, or a list of logins and groups. A group called any is refused, so the word has one meaning.
 type actors struct {
 	texts
 	any bool
@@ -122,6 +127,8 @@ type when struct {
 func (*when) what() string { return "when" }
 func (*when) noun() string { return "event" }
 
+// read takes the mapping, and words the two mistakes that are most likely. An empty mapping could be meant as "never"
+// or as "always".
 func (w *when) read(r *reader, n *yaml.Node) {
 	switch {
 	case n.Kind == yaml.MappingNode && len(n.Content) == 0:
@@ -135,7 +142,9 @@ func (w *when) read(r *reader, n *yaml.Node) {
 	}
 }
 
-// readEvents keeps the events that are there: most rules have one or two of the seven.
+// readEvents keeps the events that are there: most rules have one or two of the seven. A condition is big, so the room
+// for all seven is the reader's and used again for each rule. In the end w.events has a copy of those that are set; the
+// room itself is never kept.
 func (w *when) readEvents(r *reader, n *yaml.Node) {
 	if r.conditions == nil {
 		r.conditions = make([]condition, len(secret.BuildEvents))
@@ -151,6 +160,8 @@ func (w *when) readEvents(r *reader, n *yaml.Node) {
 	}
 }
 
+// fields has one key for each event that Drone has. One that Drone adds some day is unknown here, and so matches
+// nothing.
 func (w *when) fields() (fields []field) {
 	if w.events == nil {
 		w.events = make([]condition, len(secret.BuildEvents))
@@ -162,6 +173,7 @@ func (w *when) fields() (fields []field) {
 	return fields
 }
 
+// isEvent tells whether s is one of Drone's events, by its exact name.
 func isEvent(s string) bool {
 	return slices.Contains(secret.BuildEvents[:], secret.BuildEvent(s))
 }
@@ -176,6 +188,7 @@ type condition struct {
 
 func (c *condition) what() string { return string(c.event) }
 
+// read refuses a bare `push:`, as it reads like a heading whose lines were lost. {} says that nothing more is meant.
 func (c *condition) read(r *reader, n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		c.begin(r, n)
@@ -194,6 +207,8 @@ func (c *condition) example() string {
 	}[c.event]
 }
 
+// fields gives only the keys that can be true of the event, so that a branch stated for a tag is an unknown key and no
+// condition that never holds.
 func (c *condition) fields() []field {
 	branches := field{"branches", &c.branches, optional}
 	switch c.event {

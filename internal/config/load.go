@@ -11,12 +11,14 @@ import (
 //
 // It returns every problem that it finds, in the order of the files. With an error among them the Config is nil; with
 // none or only warnings it is complete.
+//
+// It reads the files and nothing else, and may be called at any time, also while another Load runs.
 func Load(paths []string) (*Config, Problems) {
 	r := newReport()
 	return load(r, readAll(paths, r))
 }
 
-// readAll reads all that the paths stand for.
+// readAll reads all that the paths stand for. A file that can't be read is a problem in the report and left out.
 func readAll(paths []string, r *report) (files []File) {
 	for _, name := range expand(paths, r) {
 		content, err := readFile(name)
@@ -29,18 +31,22 @@ func readAll(paths []string, r *report) (files []File) {
 	return files
 }
 
-// load makes a configuration of files that have been read. The report knows of those that could not be.
+// load makes a configuration of files that have been read. The report knows of those that could not be. Replay enters
+// here.
 func load(r *report, files []File) (*Config, Problems) {
 	_, cfg := assemble(r, files)
 	return cfg, r.problems()
 }
 
+// assemble reads and builds. The Config is nil if there was an error; the builder is there in any case, for Check,
+// which puts further findings at their places. It goes on after errors, so that a person sees all of them at once.
 func assemble(r *report, files []File) (*builder, *Config) {
 	b := &builder{report: r, partial: r.fatal}
 	for _, f := range files {
 		r.names = append(r.names, f.Name)
 		b.read(len(r.names)-1, f.Content)
 	}
+	// Warnings and errors of the build count, too: fatal is looked at afterwards.
 	cfg := b.build()
 	if r.fatal {
 		return b, nil
@@ -50,8 +56,10 @@ func assemble(r *report, files []File) (*builder, *Config) {
 	return b, cfg
 }
 
-// read takes one file in, as far as it can be read.
+// read takes one file in, as far as it can be read. A file that fails at one station does not get to the next: what a
+// later one said would be about another text than the person sees.
 func (b *builder) read(index int, content []byte) {
+	// The parser places some problems behind the last line; the report moves them to the end.
 	b.ends[int32(index)] = endOf(index, content)
 	if line := marked(content); line > 0 {
 		b.errorf(placeAt(index, line, 1), `a line that begins with "# FILE" stands between the files of a kept configuration: write the comment differently`)
@@ -77,7 +85,8 @@ func (b *builder) read(index int, content []byte) {
 	b.files = append(b.files, f)
 }
 
-// builder makes the meaning of what was read.
+// builder makes the meaning of what was read. It serves one configuration and one goroutine, and is dropped with its
+// drafts afterwards, unless Check goes on with it.
 type builder struct {
 	*report
 	files   []*file
@@ -98,6 +107,8 @@ type builder struct {
 // used marks what some rule mentions, so that the rest can be warned of.
 type used struct{ what, name string }
 
+// build makes a Config of all files together. The order matters: rules speak of vaults, pools and groups, so those come
+// first; vaults say whether the default identity is used; and confine needs all of them before the first rule.
 func (b *builder) build() *Config {
 	b.used, b.folded = map[used]bool{}, map[string]string{}
 	b.identities = merged(b, "identity", func(f *file) []entry[identity] { return f.identities.entries })
@@ -124,7 +135,8 @@ func (b *builder) build() *Config {
 }
 
 // merged joins a section of all files. A name that two files use is an error; within one file it was reported as a
-// duplicate key.
+// duplicate key. The returned entries point into the files' own lists, which no longer grow. The first of two wins,
+// which only spares further problems.
 func merged[T any](b *builder, what string, section func(*file) []entry[T]) map[string]*entry[T] {
 	all := map[string]*entry[T]{}
 	for _, f := range b.files {
@@ -144,7 +156,8 @@ func merged[T any](b *builder, what string, section func(*file) []entry[T]) map[
 	return all
 }
 
-// single returns the section that only one file may have, or an empty one.
+// single returns the section that only one file may have, or an empty one. Settings of the program are not merged:
+// whose limit or address would win could not be seen in either file.
 func single[T any, P interface {
 	*T
 	header() *head
@@ -166,7 +179,8 @@ func single[T any, P interface {
 	return one
 }
 
-// ident checks a name that the operator chose.
+// ident checks a name that the operator chose. It tells whether the name is good; one that could not be read has been
+// reported.
 func (b *builder) ident(t text, what string) bool {
 	if t.ok && !secret.ValidKey(t.value) {
 		b.errorf(t.place, "%q can't be %s: it has letters, digits, dashes, dots and underscores, at most 127", clip(t.value), what)
@@ -176,7 +190,8 @@ func (b *builder) ident(t text, what string) bool {
 }
 
 // lookup tells whether the name is in a section, and notes its use. What is not there is an error, unless a file could
-// not be read and it may be in that one.
+// not be read and it may be in that one. Where it returns false, the caller leaves the mention out, which is safe
+// even for a deny: the error keeps the configuration from being used.
 func lookup[T any](b *builder, section map[string]*entry[T], what, name string, at place) bool {
 	b.used[used{what, name}] = true
 	if section[name] != nil {
@@ -185,6 +200,7 @@ func lookup[T any](b *builder, section map[string]*entry[T], what, name string, 
 	if b.partial {
 		return false
 	}
+	// The problem is dropped anyway: no suggestion is worked out for it.
 	if b.full() {
 		b.errorf(at, "not listed")
 		return false
@@ -205,6 +221,7 @@ func (b *builder) warnUnused() {
 	warnUnused(b, b.groups, "group", "no rule names it")
 }
 
+// warnUnused looks at one section. The order of the map does not show: problems are sorted by place.
 func warnUnused[T any](b *builder, section map[string]*entry[T], what, why string) {
 	for name, e := range section {
 		if !b.used[used{what, name}] {

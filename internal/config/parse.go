@@ -14,6 +14,9 @@ import (
 const maxDepth = 64 // of nesting; the language needs seven
 
 // parse makes the one document of a file into a node tree without surprises, or reports why there is none.
+//
+// Only the tree is made, never a Go value: aliases are not followed, so a "billion laughs" file costs what its bytes
+// cost, and no value is converted before this package has looked at how it was written.
 func parse(file int, content []byte, r *report) (*yaml.Node, bool) {
 	loader, err := yaml.NewLoader(bytes.NewReader(content), yaml.WithV4Defaults(),
 		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
@@ -30,6 +33,7 @@ func parse(file int, content []byte, r *report) (*yaml.Node, bool) {
 		syntaxError(file, content, err, r)
 		return nil, false
 	}
+	// A second document would be ignored by a reader of one; somebody may have meant it.
 	var second yaml.Node
 	switch err := loader.Load(&second); {
 	case err == nil:
@@ -43,7 +47,8 @@ func parse(file int, content []byte, r *report) (*yaml.Node, bool) {
 	return document.Content[0], true
 }
 
-// syntaxError translates what the parser says into what a person can do about it.
+// syntaxError translates what the parser says into what a person can do about it. Where something is never closed, the
+// place is where it was opened: the parser notices at the end of the file.
 func syntaxError(file int, content []byte, err error, r *report) {
 	e, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
@@ -61,6 +66,9 @@ func syntaxError(file int, content []byte, err error, r *report) {
 
 // explainSyntax returns the text for a parser's message, and whether it is about the place where something was opened
 // rather than the one where that was noticed. The parser has no other vocabulary than its messages.
+//
+// The first match counts, and the order matters: a tab is also a character that can't start a token. A message that a
+// newer parser words differently falls through to the last line: the hint is lost, the error is not.
 func explainSyntax(message string, c rune) (text string, atOpening bool) {
 	is := func(part string) bool { return strings.Contains(message, part) }
 	switch {
@@ -98,6 +106,9 @@ const anchorText = "anchors (&) and aliases (*) are not supported: write the val
 
 // inspect reports what a node tree may not hold: what would make one thing mean another somewhere else in the file, or
 // a value something else than it looks like.
+//
+// It reports and changes nothing. The aliases, tags and odd keys that it reports are skipped elsewhere without a word. The
+// parser bounds the depth as well; depth guards the recursion here by itself.
 func (r *reader) inspect(n *yaml.Node, depth int) {
 	switch {
 	case depth > maxDepth:
@@ -119,8 +130,12 @@ func (r *reader) inspect(n *yaml.Node, depth int) {
 	}
 }
 
+// tagged tells whether a tag was written (!!str, !mine, or ! alone), which would make a value something else than it
+// looks like.
 func tagged(n *yaml.Node) bool { return n.Tag == "!" || n.Style&yaml.TaggedStyle != 0 }
 
+// inspectKeys reports the keys of a mapping that are none, or are there twice: of two equal keys YAML readers take the
+// first, or the last, or neither. Keys compare as text, so 1 and "1" count as one.
 func (r *reader) inspectKeys(n *yaml.Node) {
 	first := make(map[string]*yaml.Node, len(n.Content)/2)
 	for i := 0; i < len(n.Content); i += 2 {
@@ -139,4 +154,5 @@ func (r *reader) inspectKeys(n *yaml.Node) {
 	}
 }
 
+// isMerge tells whether a key is an unquoted <<, which YAML 1.1 readers replace by the entries of another mapping.
 func isMerge(key *yaml.Node) bool { return key.Tag == "!!merge" }

@@ -8,8 +8,11 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
+// buildPools compiles the pools by name. No key is read; whether two sources hold one key shows only to whoever
+// reads them.
 func (b *builder) buildPools() map[string]Pool {
 	all := map[string]Pool{}
+	// Of all pools, by Env or File alone.
 	sources := map[Key]owner{}
 	for _, name := range sortedKeys(b.pools) {
 		e := b.pools[name]
@@ -42,7 +45,8 @@ type owner struct {
 }
 
 // keySource checks that a key comes from one place, and that no other key comes from there: runners of two pools with one
-// key could not be told apart.
+// key could not be told apart. It compares names of variables and cleaned paths. Rules and the record speak of the pool
+// that a key proves, so a key has to stand for one.
 func (b *builder) keySource(pool string, k *key, sources map[Key]owner) {
 	if k.env.set == k.file.set {
 		b.errorf(k.place, "a key comes from a variable or from a file: write env: NAME or file: PATH, one of them")
@@ -65,10 +69,14 @@ func (b *builder) keySource(pool string, k *key, sources map[Key]owner) {
 	}
 }
 
+// isVariable tells whether s, which is not empty, can be the name of a variable. It catches a key pasted in its place,
+// unless that looks like one.
 func isVariable(s string) bool {
 	return strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == "" && (s[0] < '0' || s[0] > '9')
 }
 
+// buildGroups compiles the groups by name, and fills folded. It takes two rounds: a login of the first group may be the
+// name of the last.
 func (b *builder) buildGroups() map[string][]string {
 	all := map[string][]string{}
 	for _, name := range sortedKeys(b.groups) {
@@ -94,7 +102,8 @@ func (b *builder) buildGroups() map[string][]string {
 	return all
 }
 
-// login checks the name of a person or of a group of them.
+// login checks the name of a person or of a group of them. "any" is reserved, as a group of that name would change what
+// actors: any means.
 func (b *builder) login(t text, what string) bool {
 	if !t.ok {
 		return false
@@ -116,8 +125,12 @@ func (b *builder) login(t text, what string) bool {
 	return false
 }
 
+// blankOrUnseen finds what nobody sees in a review: blanks of all scripts, and whatever Unicode does not call
+// printable, such as U+200B and U+202E.
 func blankOrUnseen(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }
 
+// actors compiles who may. Names are left as written: the policy resolves groups, and nobody is named where Names is
+// nil and Any is false. The use of a group is noted once for each list of words, which is enough.
 func (b *builder) actors(a *actors) secret.Actors {
 	if a.any {
 		return secret.Actors{Any: true}

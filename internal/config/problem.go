@@ -9,7 +9,8 @@ import (
 )
 
 // Problem is one thing that is wrong, or that a person should look at, and where. Line and Column count from 1 and the
-// column counts characters; both are 0 when the whole file is meant.
+// column counts characters; both are 0 when the whole file is meant. The text is for people, and of
+// bounded length.
 type Problem struct {
 	File         string
 	Line, Column int
@@ -41,11 +42,13 @@ func (p Problem) Place() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
+// line pads the place to width characters, so that severities stand in a column.
 func (p Problem) line(width int) string {
 	return fmt.Sprintf("%-*s   %-7s  %s", width, p.Place(), p.Severity(), p.Text)
 }
 
-// Problems are all of them, in the order of the files and of the places in them.
+// Problems are all of them, in the order of the files and of the places in them. It is what a person reads top to
+// bottom, so one file's problems are never mixed with another's.
 type Problems []Problem
 
 // Errors counts those that keep the configuration from being used.
@@ -80,7 +83,7 @@ func (ps Problems) String() string {
 }
 
 // place is where something stands; file is an index into the files that are read. It is small, as each word of a file has
-// one while the file is read.
+// one while the file is read. A line of 0 is the whole file. It sorts before all others.
 type place struct{ file, line, column int32 }
 
 func placeAt(file, line, column int) place { return place{int32(file), int32(line), int32(column)} }
@@ -99,7 +102,7 @@ const (
 	maxText     = 400  // bytes of a problem's text
 )
 
-// report collects problems while files are read.
+// report collects problems while files are read. A builder and its readers share one; it is for one goroutine.
 type report struct {
 	names   []string // of the files
 	ends    map[int32]place
@@ -109,6 +112,7 @@ type report struct {
 	fatal   bool
 }
 
+// Findings are comparable: the same text twice at one place is shown once.
 type finding struct {
 	place
 	severity severity
@@ -116,6 +120,7 @@ type finding struct {
 	text     string
 }
 
+// The zero value is the one that stops the program.
 type severity uint8
 
 const (
@@ -126,20 +131,26 @@ const (
 
 func newReport() *report { return &report{ends: map[int32]place{}} }
 
+// errorf reports what keeps the configuration from being used, by the rule that stands for all without one of their
+// own.
 func (r *report) errorf(at place, format string, args ...any) {
 	r.failf(at, ruleInvalid, format, args...)
 }
 
 // failf reports an error that a rule of its own found.
 func (r *report) failf(at place, rule, format string, args ...any) {
+	// Set before the text may be dropped: a thousand warnings in front must not let an error through.
 	r.fatal = true
 	r.add(at, wrong, rule, format, args...)
 }
 
+// warnf reports what a person should look at.
 func (r *report) warnf(at place, rule, format string, args ...any) {
 	r.add(at, doubtful, rule, format, args...)
 }
 
+// add keeps a finding, unless there are too many. Notes are counted apart, so a big configuration's many notes push out
+// no error; the last of them says that there are more.
 func (r *report) add(at place, severity severity, rule, format string, args ...any) {
 	if end, ok := r.ends[at.file]; ok && at.compare(end) > 0 {
 		at = end // what a parser misses at the end is behind it
@@ -169,7 +180,8 @@ func (r *report) where(p place) string {
 // line writes a place as rules carry it.
 func (r *report) line(p place) string { return fmt.Sprintf("%s:%d", r.names[p.file], p.line) }
 
-// problems sorts what was found.
+// problems sorts what was found. It ends with one more line if something was dropped, an error if one was found at all.
+// Nothing is added afterwards.
 func (r *report) problems() Problems {
 	slices.SortStableFunc(r.found, func(a, b finding) int { return a.compare(b.place) })
 	r.found = slices.Compact(r.found)
@@ -202,5 +214,6 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// clip shortens what somebody wrote before it goes into a text.
+// clip shortens what somebody wrote before it goes into a text. A hostile file could otherwise make each text as long
+// as itself, and fill a log with it.
 func clip(s string) string { return cut(s, 64) }

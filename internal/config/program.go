@@ -21,7 +21,8 @@ type Listen struct {
 
 // CheckListen tells whether the address may be listened on: one that other machines reach needs TLS, or plainHTTP (from
 // the environment) or plain_http (from the file), which say that a proxy ends TLS in front. The address is the one in
-// force, as the environment can give it where the files do not.
+// force, as the environment can give it where the files do not. A name other than localhost counts as reachable: what
+// it resolves to can change after the check. So does an empty host, which is every interface.
 func (c *Config) CheckListen(address string, plainHTTP bool) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return fmt.Errorf("listen.address %q is no address: write host:port, as in 127.0.0.1:3000, there or in DRONE_BIND", address)
@@ -33,6 +34,7 @@ func (c *Config) CheckListen(address string, plainHTTP bool) error {
 		"or, behind a proxy that ends TLS, say listen.plain_http: true or DRONE_ENTRA_PLAIN_HTTP=true", address)
 }
 
+// isLoopback tells whether only this machine reaches the address; ::ffff:127.0.0.1 is 127.0.0.1 in IPv6 notation.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -51,6 +53,7 @@ func (b *builder) buildProgram(cfg *Config) {
 	cfg.Log = Log{Level: logs.level.value, Format: logs.format.value}
 
 	m := single(b, "limits", func(f *file) *limits { return &f.limits })
+	// Zero stands for "not stated": the language's bounds let nobody write it.
 	cfg.Limits = Limits{
 		Budget:      cmp.Or(m.budget.value, 20*time.Second),
 		Skew:        cmp.Or(m.skew.value, 120*time.Second),
@@ -63,6 +66,8 @@ func (b *builder) buildProgram(cfg *Config) {
 	cfg.Listen = b.listen(single(b, "listen", func(f *file) *listen { return &f.listen }))
 }
 
+// listen fills in what the file says; encrypting answers is the default. A runner decrypts an answer that says aesgcm
+// without having asked for it, so there is nothing to negotiate.
 func (b *builder) listen(l *listen) Listen {
 	b.address(l.address)
 	b.address(l.admin)
@@ -79,7 +84,8 @@ func (b *builder) listen(l *listen) Listen {
 	}
 }
 
-// address checks the form host:port; the host may be empty.
+// address checks the form host:port; the host may be empty. The port is a number: names of services differ between
+// machines.
 func (b *builder) address(t text) {
 	if !t.ok {
 		return

@@ -7,6 +7,8 @@ import (
 )
 
 // buildRules compiles bindings and denies, which share one space of ids, in the order of the files.
+//
+// The lists are made at their full length: growing one of a hundred thousand bindings would hold it twice.
 func (b *builder) buildRules(rules *secret.Rules) {
 	bindings, denies := 0, 0
 	for _, f := range b.files {
@@ -36,6 +38,7 @@ func (b *builder) buildRules(rules *secret.Rules) {
 	}
 }
 
+// ruleID checks an id and that no rule has it yet: the record and denied_by name a rule by its id alone.
 func (b *builder) ruleID(id text, what string, ids map[string]place) {
 	if !b.ident(id, what) {
 		return
@@ -47,8 +50,10 @@ func (b *builder) ruleID(id text, what string, ids map[string]place) {
 	ids[id.value] = id.place
 }
 
+// binding compiles one. With a problem the result is incomplete and never used.
 func (b *builder) binding(d *binding) secret.Binding {
 	out := secret.Binding{ID: d.id.value, At: b.line(d.place), Scope: b.scope(&d.scope)}
+	// Pools that could not be read are asked of nobody: the error is there already.
 	if at := d.pools.place; d.pools.ok {
 		b.poolsInside(at, out.Pools)
 	} else if !d.pools.set {
@@ -68,6 +73,8 @@ func (b *builder) binding(d *binding) secret.Binding {
 	return out
 }
 
+// bindingRead appends a pattern, if it is one, of a vault that is listed and within what confines the file. A
+// confinement's own read goes through it too, before any file is entered.
 func (b *builder) bindingRead(t *text, reads []secret.ReadPattern) []secret.ReadPattern {
 	if !t.ok {
 		return reads
@@ -82,6 +89,8 @@ func (b *builder) bindingRead(t *text, reads []secret.ReadPattern) []secret.Read
 	return reads
 }
 
+// names compiles what a pipeline may ask for by a name alone. It is nil where nothing was written. An entry with a
+// problem is left out.
 func (b *builder) names(d *binding) map[string]secret.Ref {
 	if !d.names.ok {
 		return nil
@@ -107,7 +116,8 @@ func (b *builder) names(d *binding) map[string]secret.Ref {
 	return names
 }
 
-// loneName says why a pipeline could not ask for the name alone, or nothing.
+// loneName says why a pipeline could not ask for the name alone, or nothing. Key Vault's own rules do not apply: it is
+// the operator's word for the secret.
 func loneName(s string) string {
 	switch {
 	case strings.Contains(s, "/"):
@@ -118,6 +128,8 @@ func loneName(s string) string {
 	return ""
 }
 
+// deny compiles one. Where it is confined, its repositories have to be the file's own, and that is enough: whatever
+// else it states, it takes away from those alone.
 func (b *builder) deny(d *deny) secret.Deny {
 	out := secret.Deny{ID: d.id.value, At: b.line(d.place), Scope: b.scope(&d.scope), Reason: d.reason.value}
 	if b.inside != nil && d.ok && !d.repos.set {
@@ -134,6 +146,7 @@ func (b *builder) deny(d *deny) secret.Deny {
 	return out
 }
 
+// denyRead appends a deny's pattern of secrets.
 func (b *builder) denyRead(t *text, into *secret.Scope) {
 	if !t.ok {
 		return
@@ -156,7 +169,8 @@ func (b *builder) denyRead(t *text, into *secret.Scope) {
 	b.denyGlob(t, p)
 }
 
-// denyGlob warns of a pattern of vaults that meets none.
+// denyGlob warns of a pattern of vaults that meets none. "*" is meant for vaults that are listed one day, too. Nothing
+// is said where a file could not be read: the vault may be in that one.
 func (b *builder) denyGlob(t *text, p secret.ReadPattern) {
 	glob, err := secret.ParsePattern(p.Vault())
 	if err != nil || b.partial || p.Vault() == "*" {
@@ -171,6 +185,8 @@ func (b *builder) denyGlob(t *text, p secret.ReadPattern) {
 }
 
 // scope compiles what both sorts of rule have in common, except read and when.
+//
+// A list that was left out stays nil, which means the default in a binding and everything in a deny.
 func (b *builder) scope(d *scope) secret.Scope {
 	out := secret.Scope{Actors: b.actors(&d.actors)}
 	for i := range d.repos.items {
@@ -188,6 +204,7 @@ func (b *builder) scope(d *scope) secret.Scope {
 			b.repoInside(p.slug.place, out.Repos[len(out.Repos)-1])
 		}
 	}
+	// Left out, a binding is for this pool; so it is not unused.
 	if !d.pools.set {
 		b.used[used{"pool", secret.DefaultPool}] = true
 	}
@@ -199,7 +216,8 @@ func (b *builder) scope(d *scope) secret.Scope {
 	return out
 }
 
-// pool checks that a pool is there. The environment can give "default" without a file's help.
+// pool checks that a pool is there. The environment can give "default" without a file's help. It tells whether the name
+// is to be taken into a rule.
 func (b *builder) pool(t text) bool {
 	if !t.ok {
 		return false

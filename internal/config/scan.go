@@ -8,6 +8,9 @@ import (
 
 // scan finds characters that programs, or people, would not all read alike, and tells whether the file is fit to be
 // parsed. It reports the first of each file: the rest tends to be the same.
+//
+// The parser would take most of these: a reviewer, or another YAML program in a pipeline's checks, would see other text
+// than the one in force. Text that reads differently than it runs is CVE-2021-42574, known as Trojan Source.
 func scan(file int, content []byte, r *report) bool {
 	at := placeAt(file, 1, 1)
 	if bytes.HasPrefix(content, []byte("\ufeff")) {
@@ -39,7 +42,8 @@ func scan(file int, content []byte, r *report) bool {
 // maxEntries bounds the memory that a file's node tree takes, some 300 bytes for each.
 const maxEntries = 4_000_000
 
-// entries is at least the number of nodes that a parser will make: none begins without one of these in front.
+// entries is at least the number of nodes that a parser will make: none begins without one of these in front. It counts
+// characters inside of strings and comments, too: too many is fine for a bound, and it takes no parser.
 func entries(content []byte) (n int) {
 	for _, mark := range []string{"\n", ",", "[", "{", ":", "- ", "? "} {
 		n += bytes.Count(content, []byte(mark))
@@ -47,7 +51,8 @@ func entries(content []byte) (n int) {
 	return n
 }
 
-// objection says what is wrong with a character, or nothing. The rest of the file follows it.
+// objection says what is wrong with a character, or nothing. The rest of the file follows it. YAML 1.1 ends a line at
+// U+0085, U+2028 and U+2029 and YAML 1.2 does not, so a rule could be in a comment for one of them.
 func objection(c rune, size int, rest []byte) string {
 	switch {
 	case c == '\n' || c == '\t' || c >= ' ' && c < 0x7f:
@@ -76,7 +81,7 @@ func endOf(file int, content []byte) place {
 	return placeAt(file, 1+bytes.Count(body, []byte("\n")), 1+utf8.RuneCount(last))
 }
 
-// charAt returns the character at a place, or 0.
+// charAt returns the character at a place, or 0. It serves the text of one syntax error a file, so it need not be fast.
 func charAt(at place, content []byte) rune {
 	lines := bytes.SplitN(content, []byte("\n"), int(at.line)+1)
 	if at.line < 1 || int(at.line) > len(lines) {

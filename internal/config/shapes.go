@@ -7,12 +7,16 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// value is one spot of the language. It reads itself from a node and reports what does not fit.
+// value is one spot of the language. It reads itself from a node and reports what does not fit. Reading it again, as a
+// duplicate key makes it do, forgets what was there. It never panics, whatever the node is.
 type value interface {
 	read(r *reader, n *yaml.Node)
 }
 
 // head is what every value has: where it stands, whether it is there at all, and whether it could be read.
+//
+// set without ok is a value that was written and is wrong: whoever builds on it neither takes it nor calls it missing,
+// as that would be a second problem for one mistake.
 type head struct {
 	place
 	set, ok bool
@@ -26,7 +30,8 @@ func (h *head) begin(r *reader, n *yaml.Node) bool {
 	return n.Kind != yaml.AliasNode && !tagged(n)
 }
 
-// field is one key of a mapping.
+// field is one key of a mapping. Its value is a spot in the shape that it belongs to, so reading the field fills the
+// shape.
 type field struct {
 	key      string
 	into     value
@@ -38,7 +43,7 @@ const (
 	optional = false
 )
 
-// shape is a mapping with a closed set of keys.
+// shape is a mapping with a closed set of keys. fields is called for each reading and returns the same keys each time.
 type shape interface {
 	header() *head
 	what() string // "a binding", for texts
@@ -51,7 +56,7 @@ type refuser interface{ refuses(key string) string }
 // namer is a shape whose keys have a better name than "key".
 type namer interface{ noun() string }
 
-// reader reads the nodes of one file.
+// reader reads the nodes of one file. One goroutine uses it, from a file's root to its leaves.
 type reader struct {
 	*report
 	file       int
@@ -62,6 +67,9 @@ type reader struct {
 func (r *reader) at(n *yaml.Node) place { return placeAt(r.file, n.Line, n.Column) }
 
 // object reads a mapping into a shape: every key is one of its fields, every required field is there.
+//
+// The shape is ok if its keys are: what is wrong inside of a field is that field's matter. A misspelt key stands for
+// the one that was meant, so "branchs" is one problem and not two.
 func (r *reader) object(n *yaml.Node, into shape) {
 	h := into.header()
 	if !h.begin(r, n) {
@@ -97,11 +105,13 @@ func (r *reader) object(n *yaml.Node, into shape) {
 	}
 }
 
+// notMapping words that a mapping belongs here.
 func (r *reader) notMapping(n *yaml.Node, into shape) string {
 	return fmt.Sprintf("%s is a mapping (with %s); this is %s", into.what(), joined(keysOf(into.fields()), "and"), described(n))
 }
 
-// unknownKey reports a key and returns the one that was probably meant.
+// unknownKey reports a key and returns the one that was probably meant. A reason that the shape knows goes before a
+// guess by spelling, as "key" under a runner's key is no misspelling.
 func (r *reader) unknownKey(key *yaml.Node, into shape, fields []field) (meant string) {
 	if r.full() {
 		r.errorf(r.at(key), "unknown key")
@@ -125,6 +135,7 @@ func (r *reader) unknownKey(key *yaml.Node, into shape, fields []field) (meant s
 	return meant
 }
 
+// keysOf lists the keys in the order of the fields, which is the one of the texts.
 func keysOf(fields []field) (keys []string) {
 	for _, f := range fields {
 		keys = append(keys, f.key)
@@ -132,6 +143,7 @@ func keysOf(fields []field) (keys []string) {
 	return keys
 }
 
+// find returns the field of that key, or nil. Keys are compared exactly: no case is folded.
 func find(fields []field, key string) *field {
 	for i := range fields {
 		if fields[i].key == key {
@@ -141,6 +153,7 @@ func find(fields []field, key string) *field {
 	return nil
 }
 
+// present tells whether a key is there, whatever its value is like.
 func present(n *yaml.Node, key string) bool {
 	for i := 0; i < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
@@ -159,7 +172,8 @@ type item[T any] interface {
 // maxAtOnce bounds the room that a list takes before its elements are known to be worth it.
 const maxAtOnce = 200_000
 
-// list is a list of values with at least one element.
+// list is a list of values with at least one element. An empty list is an error: in one place it would mean nothing and
+// in another everything.
 type list[T any, P item[T]] struct {
 	head
 	items []T
@@ -192,12 +206,15 @@ func (l *list[T, P]) read(r *reader, n *yaml.Node) {
 	}
 }
 
-// dict is a mapping from names that the operator chooses, with at least one entry.
+// dict is a mapping from names that the operator chooses, with at least one entry. The entries keep the file's order,
+// so that problems come in it.
 type dict[T any, P item[T]] struct {
 	head
 	entries []entry[T]
 }
 
+// entry is one name and what stands behind it. An entry whose name could not be read stays in the list, with name.ok
+// false.
 type entry[T any] struct {
 	name  text
 	value T

@@ -23,10 +23,14 @@ func didYouMean(word string, candidates []string, otherwise string) string {
 
 // nearest returns the candidate that word is most probably a misspelling of, or "". Among equally near ones the first in
 // the alphabet wins, so that the same file gives the same text every time.
+//
+// A third of the letters may be wrong, and one in any case: "branchs" and "branch" become "branches", "br" becomes
+// nothing.
 func nearest(word string, candidates []string) string {
 	if len(word) > maxSuggestWord || len(candidates) > maxSuggestWords {
 		return ""
 	}
+	// distance is one more than is allowed, so the first that is near enough wins over "".
 	best, distance := "", max(1, len(word)/3)+1
 	for _, c := range candidates {
 		d := edits(plain(word), plain(c))
@@ -40,7 +44,8 @@ func nearest(word string, candidates []string) string {
 // plain removes what people mix up most: case, and dashes for underscores.
 func plain(s string) string { return strings.ReplaceAll(fold(s), "-", "_") }
 
-// fold is s in ASCII lower case, the way in which logins compare.
+// fold is s in ASCII lower case, the way in which logins compare. strings.ToLower would do more: it makes a k of the
+// Kelvin sign U+212A, and so one name of two.
 func fold(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -50,7 +55,9 @@ func fold(s string) string {
 	}, s)
 }
 
-// edits counts the insertions, deletions, changes and swaps of neighbours that make a into b.
+// edits counts the insertions, deletions, changes and swaps of neighbours that make a into b. It is the optimal string
+// alignment distance, over bytes: a letter outside of ASCII counts for more, which is good enough for a hint. The
+// caller has bounded a.
 func edits(a, b string) int {
 	if len(b) > maxSuggestWord {
 		return len(b)
@@ -60,6 +67,7 @@ func edits(a, b string) int {
 	for j := range row {
 		row[j] = j
 	}
+	// row, old and older are those of i, i-1 and i-2; row[j] is the distance from a[:i] to b[:j].
 	for i := 1; i <= len(a); i++ {
 		older, old, row = old, row, make([]int, len(b)+1)
 		row[0] = i
@@ -80,6 +88,7 @@ func edits(a, b string) int {
 // oneOf lists the choices for people: a, b or c.
 func oneOf(choices []string) string { return joined(choices, "or") }
 
+// joined lists words for people, with the given word in front of the last one.
 func joined(words []string, last string) string {
 	if len(words) == 0 {
 		return ""

@@ -29,6 +29,8 @@ func (t *text) read(r *reader, n *yaml.Node) {
 	t.value, t.ok = n.Value, true
 }
 
+// notText says why a node is no text, or nothing. `branches: [1.10]` would arrive as 1.1 in many a program, and `[no]`
+// as false.
 func notText(n *yaml.Node) string {
 	switch {
 	case n.Kind != yaml.ScalarNode:
@@ -43,6 +45,7 @@ func notText(n *yaml.Node) string {
 	return ""
 }
 
+// isPlain tells whether a scalar was written without quotes and not as a block.
 func isPlain(n *yaml.Node) bool {
 	return n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
 }
@@ -79,12 +82,13 @@ func quoted(n *yaml.Node) string {
 	return strconv.Quote(clip(n.Value))
 }
 
-// choice is one word of a few.
+// choice is one word of a few. of is called before it is read. Words compare exactly, and a near one is suggested.
 type choice struct {
 	text
 	choices []string
 }
 
+// of sets the words and returns the choice, so that it fits into a list of fields.
 func (c *choice) of(choices ...string) *choice { c.choices = choices; return c }
 
 func (c *choice) read(r *reader, n *yaml.Node) {
@@ -95,7 +99,7 @@ func (c *choice) read(r *reader, n *yaml.Node) {
 	}
 }
 
-// flag is true or false.
+// flag is true or false. YAML 1.2 writes them true, True and TRUE; yes and on are strings there and refused.
 type flag struct {
 	head
 	value bool
@@ -112,6 +116,7 @@ func (f *flag) read(r *reader, n *yaml.Node) {
 	f.value, f.ok = strings.EqualFold(n.Value, "true"), true
 }
 
+// notFlag is what was written instead, in quotes if it was a string: "true" with quotes is one.
 func notFlag(n *yaml.Node) string {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
 		return strconv.Quote(clip(n.Value))
@@ -119,13 +124,14 @@ func notFlag(n *yaml.Node) string {
 	return described(n)
 }
 
-// number is a whole number between two bounds.
+// number is a whole number between two bounds. Both bounds count as inside.
 type number struct {
 	head
 	value    int
 	min, max int
 }
 
+// within sets the bounds, which the reference in the documentation is tested against.
 func (i *number) within(min, max int) *number { i.min, i.max = min, max; return i }
 
 func (i *number) read(r *reader, n *yaml.Node) {
@@ -141,6 +147,7 @@ func (i *number) read(r *reader, n *yaml.Node) {
 }
 
 // wholeNumber reads an unquoted decimal number; 0x1f, 017 and 1_000 mean different things to different programs.
+// Written back it has to be the same text, which 007 and +7 are not.
 func wholeNumber(n *yaml.Node) (int64, bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || !isPlain(n) {
 		return 0, false
@@ -149,7 +156,8 @@ func wholeNumber(n *yaml.Node) (int64, bool) {
 	return v, err == nil && strconv.FormatInt(v, 10) == n.Value
 }
 
-// size is a number of bytes between two bounds: 65536, 64KiB, 1MiB.
+// size is a number of bytes between two bounds: 65536, 64KiB, 1MiB. KB and MB are refused, as people mean 1000 or 1024
+// by them.
 type size struct {
 	head
 	value    int64
@@ -177,6 +185,7 @@ func (s *size) read(r *reader, n *yaml.Node) {
 	s.value, s.ok = v, true
 }
 
+// 31 bits of a count times 2^20 can't overflow.
 func parseSize(s string) (int64, bool) {
 	for unit, factor := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20} {
 		if digits, ok := strings.CutSuffix(s, unit); ok {
@@ -187,6 +196,7 @@ func parseSize(s string) (int64, bool) {
 	return 0, false
 }
 
+// sizeText writes a bound, which is a multiple of 1024.
 func sizeText(n int64) string {
 	if n%(1<<20) == 0 {
 		return fmt.Sprintf("%dMiB", n>>20)
@@ -196,7 +206,7 @@ func sizeText(n int64) string {
 
 const day = 24 * time.Hour
 
-// duration is a time between two bounds, in Go's notation and in days: 20s, 1h30m, 90d.
+// duration is a time between two bounds, in Go's notation and in days: 20s, 1h30m, 90d. A day has 24 hours here.
 type duration struct {
 	head
 	value    time.Duration
@@ -228,6 +238,12 @@ func (d *duration) read(r *reader, n *yaml.Node) {
 	d.value, d.ok = v, true
 }
 
+// parseDuration reads days in front of what Go reads; the bounds refuse what is negative.
+//
+//	90d      2160h
+//	1d12h    36h
+//	1d36h    refused: behind days there is less than a day
+//	1.5d     refused: days are whole
 func parseDuration(s string) (time.Duration, bool) {
 	days, rest, hasDays := strings.Cut(s, "d")
 	if !hasDays {
@@ -245,6 +261,7 @@ func parseDuration(s string) (time.Duration, bool) {
 	return time.Duration(n)*day + v, err == nil && v >= 0 && v < day
 }
 
+// durationText writes a bound in the largest unit that it is a multiple of; one day is 24h.
 func durationText(d time.Duration) string {
 	switch {
 	case d >= 2*day && d%day == 0:

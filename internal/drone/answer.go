@@ -11,6 +11,8 @@ import (
 )
 
 // invalid is a request that HTTP or the protocol calls malformed; code is its HTTP status.
+// It does not leave this package: a proven request's is put on record as an *secret.Error of kind Invalid, while the
+// sender gets code and message from here.
 type invalid struct {
 	code    int
 	message string // for the sender; never quotes the request
@@ -23,6 +25,10 @@ func status(code int, message string) error { return &invalid{code, message} }
 
 // statuses is the one table from kinds of failure to HTTP statuses. What policy denies, what no source has and what Key
 // Vault refuses look the same from outside.
+// They share status and body, but for the request's id: whoever may not read a secret must not learn whether it exists.
+//
+// A kind without a row is answered as Internal. drone-go's own handler answers with the error's text; through that, the
+// tenant, the vault's address and pieces of Azure's answers would reach any pipeline.
 var statuses = map[secret.Kind]struct {
 	code    int
 	message string
@@ -53,6 +59,7 @@ func (x *exchange) refuse(err error) {
 	case http.StatusUnauthorized: // RFC 9110 asks for a challenge; the names are draft-cavage's
 		h.Set("WWW-Authenticate", `Signature realm="drone-entra",headers="accept accept-encoding content-type date digest"`)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		// In seconds. No runner asks again, but whatever else speaks this protocol may.
 		h.Set("Retry-After", "1")
 	}
 	if !x.read || code == http.StatusUnauthorized {
@@ -65,6 +72,8 @@ func (x *exchange) refuse(err error) {
 }
 
 // release writes a 200. A runner decrypts `aesgcm` even though it did not ask for it, so every answer can be encrypted.
+// Without encryption the value would be in clear for every proxy that ends TLS between us and the runner. The answer's
+// own encoding is no content negotiation: Accept-Encoding says "identity" in every request, and is not asked.
 func (x *exchange) release(data []byte) {
 	if !x.encrypt {
 		x.write(http.StatusOK, "application/json", data)
@@ -74,6 +83,8 @@ func (x *exchange) release(data []byte) {
 	x.write(http.StatusOK, "application/octet-stream", x.proof.key.seal(data))
 }
 
+// write sends a whole answer at once. Its length lets a client tell it from one that broke off; no-store keeps values
+// out of the caches in between, and nosniff keeps a browser from making a page of it.
 func (x *exchange) write(code int, media string, body []byte) {
 	h := x.w.Header()
 	h.Set("Content-Type", media)

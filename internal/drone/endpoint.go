@@ -25,6 +25,9 @@ type Call struct {
 }
 
 // Endpoint serves every call at one address, told apart by the signed Accept.
+//
+// Nothing in it changes once it is made, and what it remembers is its guard's Memory. So a reload makes another one,
+// and a request that has reached the old one ends there. It is safe for concurrent use.
 type Endpoint struct {
 	guard   *Guard
 	record  secret.Recorder
@@ -44,6 +47,7 @@ type EndpointOptions struct {
 }
 
 // NewEndpoint makes the handler for the calls.
+// Of two calls with the same Accept the last one counts.
 func NewEndpoint(o EndpointOptions, calls ...Call) *Endpoint {
 	e := &Endpoint{guard: o.Guard, record: o.Recorder, calls: map[string]Call{}, budget: o.Budget, encrypt: !o.Plain, config: o.Config}
 	for _, c := range calls {
@@ -59,6 +63,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Request-Id", x.caller.ID)
 	ctx, cancel := context.WithTimeout(r.Context(), e.budget)
 	defer cancel()
+	// From here the budget runs. It does not bound the reading of the body, which has no context: the server does.
 	data, err := x.run(ctx)
 	if err != nil {
 		x.refuse(err)
@@ -69,6 +74,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // exchange is one request on its way.
+// It belongs to one goroutine. caller fills up as more is proven: ID and Remote first, then Pool and Key, then Repeat.
 type exchange struct {
 	*Endpoint
 	w      http.ResponseWriter
@@ -79,7 +85,13 @@ type exchange struct {
 }
 
 // run returns the bytes of a 200. Whatever it refuses is on record when it returns.
+//
+// The order is what protects us: no byte of the body is read before the head is proven, none is parsed before the
+// digest is compared, and nothing counts as a repeat before both. Else a stranger could fill the memory with bodies,
+// reach the JSON parser, or use up the repeats of a signature that he overheard.
 func (x *exchange) run(ctx context.Context) ([]byte, error) {
+	// Both are asked before either is answered: an unproven request to a wrong path is a scanner's and is not put on
+	// record; a proven one is a runner's with a wrong setting, whose operator must find it there.
 	wrong := x.addressed()
 	call, failure := x.proveHead()
 	switch {
@@ -98,6 +110,7 @@ func (x *exchange) run(ctx context.Context) ([]byte, error) {
 	if wrong != nil {
 		return nil, x.malformed(ctx, wrong)
 	}
+	// A body without a length, or with one above the limit, needs no room: body refuses it before it reads anything.
 	room := max(x.r.ContentLength, 0)
 	if room <= x.guard.maxBody {
 		if !x.guard.memory.bodies.TryAcquire(room) {
@@ -110,11 +123,13 @@ func (x *exchange) run(ctx context.Context) ([]byte, error) {
 		return nil, x.malformed(ctx, err)
 	}
 	defer clear(body) // it carries repo.secret
+	// No constant time is needed: the sum came in clear, and there is nothing to guess in it.
 	if sha256.Sum256(body) != x.proof.digest {
 		failure := unproven(secret.ReasonDigest, "the body is not what was signed")
 		x.note(ctx, secret.EventUnproven, secret.Refused, failure)
 		return nil, failure
 	}
+	// A Date counts from skew before now until skew after it, so one signature can be shown for twice the skew.
 	if x.caller.Repeat = x.guard.memory.repeats.count(x.proof.mac, 2*x.guard.skew); x.caller.Repeat >= x.guard.repeats {
 		return nil, x.failed(ctx, secret.Fail(secret.Busy, secret.ReasonBusy, "the same request too many times"), nil)
 	}
@@ -137,6 +152,8 @@ func (x *exchange) answer(ctx context.Context, call Call, body []byte) (data []b
 }
 
 // addressed refuses what is not for this endpoint at all.
+// The request's target is not among the signed headers, since proxies rewrite it: it proves nothing, and is not used to
+// tell calls apart.
 func (x *exchange) addressed() error {
 	switch {
 	case x.r.URL.Path != "/":
@@ -175,6 +192,7 @@ func (x *exchange) media() error {
 }
 
 // body reads the whole body, which must say its length and keep to it.
+// A chunked body is refused with 411: no room could be set aside for it. The bytes are run's, which clears them.
 func (x *exchange) body() ([]byte, error) {
 	switch n := x.r.ContentLength; {
 	case n < 0:
@@ -192,6 +210,8 @@ func (x *exchange) body() ([]byte, error) {
 }
 
 // malformed puts a proven request on record that could not be read, and returns err.
+// The detail on record is for the operator of a runner, so it names a wrong path before all else: an endpoint with a
+// path in DRONE_SECRET_PLUGIN_ENDPOINT is a likely mistake, and the runner shows nothing of an error's body.
 func (x *exchange) malformed(ctx context.Context, err error) error {
 	detail := err.Error()
 	if x.r.URL.Path != "/" {
@@ -201,6 +221,7 @@ func (x *exchange) malformed(ctx context.Context, err error) error {
 }
 
 // failed puts a proven request on record that was not decided, and returns answer, or what was recorded if that is nil.
+// Where even that can't be recorded, the Recorder's error is returned instead of both.
 func (x *exchange) failed(ctx context.Context, e *secret.Error, answer error) error {
 	if failure := x.note(ctx, secret.EventSecret, secret.Failed, e); failure != nil {
 		return failure
@@ -211,6 +232,8 @@ func (x *exchange) failed(ctx context.Context, e *secret.Error, answer error) er
 	return answer
 }
 
+// note records what came before a decision. It names no repository: the body is not read or not believed yet. The
+// context's end does not stop it, or a client could leave no trace by hanging up.
 func (x *exchange) note(ctx context.Context, kind secret.EventKind, outcome secret.Outcome, e *secret.Error) error {
 	event := secret.Event{Kind: kind, Outcome: outcome, Reason: e.Reason, Detail: e.Detail, Caller: x.caller, Config: x.config}
 	return x.record.Record(context.WithoutCancel(ctx), event)
@@ -223,6 +246,7 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// host leaves off the port, which is another one for each connection; what is not host:port stays as it is.
 func host(remote string) string {
 	if h, _, err := net.SplitHostPort(remote); err == nil {
 		return h

@@ -40,6 +40,8 @@ type Options struct {
 }
 
 // Guard decides whether a request comes from a runner that holds a key. It is safe for concurrent use.
+// Its keys are those of all pools in one list: a request does not say which pool it comes from, as keyId is "hmac-key"
+// in every runner. Which key fits is what tells the pool.
 type Guard struct {
 	keys    []key
 	skew    time.Duration
@@ -51,6 +53,9 @@ type Guard struct {
 
 // NewGuard refuses a key that is too short, and two that can't be told apart: a request, or who opens its answer, could
 // then be of either pool. The errors name keys by pool and id.
+//
+// Two keys that differ only behind their 32nd byte verify apart and yet seal alike: each of the two pools could open
+// the other's answers.
 func NewGuard(o Options) (*Guard, error) {
 	if len(o.Keys) == 0 {
 		return nil, errors.New("no runner can prove itself: there is no key; set pools in the configuration, or DRONE_SECRET")
@@ -82,6 +87,9 @@ func NewGuard(o Options) (*Guard, error) {
 var signedHeaders = [...]string{"accept", "accept-encoding", "content-type", "date", "digest"}
 
 // proof is what a request's head established. The body is proven only once its digest is compared.
+//
+// key is nil until the signature is verified; from then on a failure comes with it, so that the record can name the
+// pool whose clock is wrong. accept names the call, digest is what the body must hash to, mac tells equal requests.
 type proof struct {
 	key    *key
 	accept string
@@ -91,6 +99,10 @@ type proof struct {
 
 // head proves a request's head, in this order: the form of what was signed, the MAC, the date, the form of the digest. It reads
 // nothing of the body. skew is the Date's distance from now where that is what was wrong.
+//
+// The MAC is asked before the date, so that only a holder of a key can be said to have a wrong clock. The algorithm and
+// the list of headers come before the MAC, because the sender chooses them: `headers="date"` alone would be a valid
+// signature of nothing that counts.
 func (g *Guard) head(r *http.Request) (p proof, skew time.Duration, failure *secret.Error) {
 	s, failure := readSignature(r.Header)
 	if failure != nil {
@@ -115,6 +127,7 @@ func (g *Guard) head(r *http.Request) (p proof, skew time.Duration, failure *sec
 	if p.key = g.verify(text, s.mac); p.key == nil {
 		return proof{}, 0, unproven(secret.ReasonKey, "no active key of any pool made this signature")
 	}
+	// RFC 9110's preferred form only, which drone-go writes; the two obsolete ones are refused.
 	at, err := time.Parse(http.TimeFormat, date)
 	if err != nil {
 		return p, 0, unproven(secret.ReasonDate, "the Date is not in HTTP's format")
@@ -129,6 +142,7 @@ func (g *Guard) head(r *http.Request) (p proof, skew time.Duration, failure *sec
 }
 
 // verify finds the key that made the MAC. Every key is tried, each compared in constant time.
+// It does not stop at the one that fits: how long it takes does not tell which key that was.
 func (g *Guard) verify(text, mac []byte) (found *key) {
 	var sum [sha256.Size]byte
 	for i := range g.keys {
@@ -140,6 +154,8 @@ func (g *Guard) verify(text, mac []byte) (found *key) {
 }
 
 // readDigest reads `SHA-256=<base64>` (RFC 3230), the only form that drone-go sends.
+// Strict base64 of exactly the right length leaves one spelling for each sum. MD5 and SHA-1, which RFC 3230 also knows,
+// can be collided and are refused.
 func readDigest(header string) (sum [sha256.Size]byte, failure *secret.Error) {
 	algorithm, encoded, _ := strings.Cut(header, "=")
 	if strings.ToLower(algorithm) != "sha-256" { // no more than ASCII folds to it
@@ -157,6 +173,8 @@ func readDigest(header string) (sum [sha256.Size]byte, failure *secret.Error) {
 }
 
 // single returns the one value of a header.
+// single returns the one value of a header, whose name is in canonical form. Where there are two, a proxy before us may
+// have looked at the other one, so several are an error and not a choice.
 func single(h http.Header, name string, reason secret.Reason) (string, *secret.Error) {
 	switch values := h[name]; len(values) {
 	case 1:

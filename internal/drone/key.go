@@ -17,6 +17,8 @@ type key struct {
 	aead     cipher.AEAD
 }
 
+// newKey copies the secret, which stays its owner's. It expects what NewGuard checks, at least minKey bytes: AES-256
+// then takes the first 32 and neither panic can happen.
 func newKey(k Key) key {
 	bytes := append([]byte(nil), k.Secret...)
 	block, err := aes.NewCipher(bytes[:minKey])
@@ -31,6 +33,7 @@ func newKey(k Key) key {
 }
 
 // mac appends the HMAC-SHA256 of text to dst.
+// Each call takes a keyed HMAC of its own from the pool, so any number may run at once.
 func (k *key) mac(dst, text []byte) []byte {
 	h := k.hashes.Get().(hash.Hash)
 	h.Reset()

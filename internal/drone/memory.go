@@ -11,6 +11,8 @@ import (
 const maxBodies = 64 << 20
 
 // Memory is what outlives a Guard when another takes its place: which requests came, and how much of them is being read.
+// Were it the guard's own, each reload would start to count a captured request from zero, and a reload during a flood
+// would grant the flood's bodies the same memory once more. It is safe for concurrent use.
 type Memory struct {
 	repeats *repeats
 	bodies  *semaphore.Weighted

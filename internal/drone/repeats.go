@@ -12,6 +12,10 @@ const maxRemembered = 1 << 16
 // repeats counts equal requests. There is no one-time rule: two honest look-ups in one second carry the same signature
 // (HMAC is deterministic, Date has a resolution of a second, there is no nonce), and a runner asks once for each step.
 // So a repeat is counted for the record, and refused only in absurd numbers.
+//
+// young has what came since rotatedAt, old the generation before that. What comes again is carried over into young with
+// its count, so a signature is known for one window at least after it was last seen, unless maxRemembered others, each
+// made with a key, come sooner.
 type repeats struct {
 	now func() time.Time
 
@@ -26,6 +30,7 @@ func newRepeats(now func() time.Time) *repeats {
 }
 
 // count returns how many equal requests came before this one within the window.
+// The first one gets 0. An old generation is dropped as a whole: no entry is ever looked at to be expired.
 func (r *repeats) count(mac [sha256.Size]byte, window time.Duration) (before int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -19,6 +19,7 @@ const SecretMedia = "application/vnd.drone.secret.v1+json"
 type Find func(context.Context, secret.Caller, secret.Request) (secret.Value, error)
 
 // Secrets is the call that a runner makes for each step and secret of a build.
+// A policy's pool is the one whose key made the signature. A body has no field for it.
 func Secrets(find Find) Call {
 	return Call{accept: SecretMedia, answer: func(ctx context.Context, caller secret.Caller, body []byte) ([]byte, error) {
 		request, err := ParseRequest(body)
@@ -37,8 +38,10 @@ func Secrets(find Find) Call {
 
 // secretAnswer is drone-go's drone.Secret. Policy has decided about pull requests already, so the flag by which some
 // runner might withhold the value from one is set.
+// The caller clears the bytes it returns.
 func secretAnswer(name string, value secret.Value) ([]byte, error) {
-	answer := make([]byte, 0, 64+len(name)+2*value.Len())
+	// Room for a value in which each byte is escaped to six: growing would leave a copy behind that nobody clears.
+	answer := make([]byte, 0, 64+6*len(name)+6*value.Len())
 	answer = append(answer, `{"name":`...)
 	answer = append(answer, quote(name)...)
 	answer = append(answer, `,"data":`...)
@@ -58,12 +61,16 @@ type wire struct {
 	Build *wireBuild `json:"build"`
 }
 
+// wireRepo has the forge's id of the repository (uid), not Drone's own (id), which another repository of the same slug
+// can take over.
 type wireRepo struct {
 	UID           text `json:"uid"`
 	Slug          text `json:"slug"`
 	DefaultBranch text `json:"default_branch"`
 }
 
+// wireBuild leaves out author, message and title: whoever writes a commit writes them, so no policy may look at them.
+// What it has is not all true either; which field proves what is for the policy to know.
 type wireBuild struct {
 	Number     integer `json:"number"`
 	Event      text    `json:"event"`
@@ -120,6 +127,9 @@ func (i *integer) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 // ParseRequest reads the body of a secret call strictly: a name twice, invalid UTF-8, a lone surrogate, trailing data, a
 // wrong type, or `repo` or `build` missing are errors; names match exactly; unknown fields are fine, as Drone adds some with
 // each version. The error is for the sender and quotes nothing of the body. Pool is left empty.
+//
+// For example {"name":"a","name":"b"} is refused. encoding/json would let the last one win, match NAME and ſlug to name
+// and slug, and merge two repo objects: a filter before us and the policy could then see two different requests.
 func ParseRequest(body []byte) (secret.Request, error) {
 	var w wire
 	if err := json.Unmarshal(body, &w); err != nil {

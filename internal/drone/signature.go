@@ -21,6 +21,13 @@ const maxSigned = 32
 
 // readSignature takes the one signature of a request and refuses whatever a sender could use to sign less than all:
 // another algorithm, a shorter list of headers, a parameter twice.
+// What drone-go sends, since 1.4.1:
+//
+//	Signature: keyId="hmac-key",algorithm="hmac-sha256",signature="…",
+//	  headers="accept accept-encoding content-type date digest"
+//
+// More headers may be signed than these five, but not fewer. Without accept, a signature for another kind of extension
+// under the same key would pass; without digest, one captured head would fetch any secret.
 func readSignature(h http.Header) (signature, *secret.Error) {
 	parameters, failure := parameters(h)
 	if failure != nil {
@@ -54,6 +61,9 @@ func readSignature(h http.Header) (signature, *secret.Error) {
 }
 
 // parameters reads name="value" pairs, each name once.
+//
+// At the start of each turn, rest begins where a parameter must stand, and found has all those before it. A backslash
+// escapes nothing here: a value ends at its first quote.
 func parameters(h http.Header) (map[string]string, *secret.Error) {
 	text, failure := signatureText(h)
 	if failure != nil {
@@ -78,6 +88,7 @@ func parameters(h http.Header) (map[string]string, *secret.Error) {
 }
 
 // signatureText finds the signature in `Signature:` or in `Authorization: Signature …`, and refuses both at once.
+// Another Authorization, such as a proxy's Basic, is not ours and is left alone.
 func signatureText(h http.Header) (string, *secret.Error) {
 	values := slices.Clone(h["Signature"])
 	for _, v := range h["Authorization"] {
@@ -97,6 +108,15 @@ func signatureText(h http.Header) (string, *secret.Error) {
 
 // signed rebuilds the text that was signed: a line `name: value` for each header of the list. A header that is there
 // several times could be read in several ways, so it is refused.
+// For a runner's request it is
+//
+//	accept: application/vnd.drone.secret.v1+json
+//	accept-encoding: identity
+//	content-type: application/json
+//	date: Fri, 06 Nov 2026 10:00:00 GMT
+//	digest: SHA-256=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
+//
+// without a newline at its end.
 func (s *signature) signed(r *http.Request) ([]byte, *secret.Error) {
 	text := make([]byte, 0, 320)
 	for i, name := range s.headers {
@@ -114,6 +134,8 @@ func (s *signature) signed(r *http.Request) ([]byte, *secret.Error) {
 	return text, nil
 }
 
+// headerValue is what a name in the signed list stands for. draft-cavage writes (request-target) as the method in lower
+// case, a blank, and path with query.
 func headerValue(r *http.Request, name string) (string, *secret.Error) {
 	switch name {
 	case "(request-target)":

@@ -9,6 +9,7 @@ import (
 )
 
 // refusal is an answer of Entra that is no token.
+// name is OAuth's error (RFC 6749), text the description without its AADSTS code and trailer. text may have %s to fill.
 type refusal struct {
 	code   int // AADSTS
 	status int // HTTP
@@ -32,10 +33,12 @@ func badRequest(name, text string) refusal {
 	return refusal{status: http.StatusBadRequest, name: name, text: text}
 }
 
+// badClient blames the credential (401), badRequest what was asked for (400).
 func badClient(text string) refusal {
 	return refusal{status: http.StatusUnauthorized, name: "invalid_client", text: text}
 }
 
+// The texts are close to the service's, but no client may rely on them.
 func listed(code int) refusal {
 	switch code {
 	case 50027:

@@ -27,6 +27,10 @@ func readableAlgorithms() []jose.SignatureAlgorithm {
 }
 
 // checkAssertion is nil when one of the credentials accepts the assertion.
+//
+// The credential is matched before the signature is checked, so an operator who mistyped an issuer is told that, and
+// not that the issuer's keys can't be fetched. It also means that only the keys of issuers that somebody registered are
+// fetched.
 func (e *Emulator) checkAssertion(ctx context.Context, assertion, clientID string, credentials []credential) *refusal {
 	token, err := jwt.ParseSigned(assertion, readableAlgorithms())
 	if err != nil {
@@ -47,6 +51,8 @@ func (e *Emulator) checkAssertion(ctx context.Context, assertion, clientID strin
 
 // match looks for a credential that names the assertion's issuer, subject and audience, byte by byte, and otherwise
 // says which of the three was the first to find none.
+//
+// With the subject "…:Drone" registered and "…:drone" presented it is 7002138: the two differ in case alone.
 func match(claims jwt.Claims, clientID string, credentials []credential) *refusal {
 	if len(credentials) == 0 {
 		return refuse(70025, clientID)
@@ -98,6 +104,7 @@ func (e *Emulator) checkSignature(ctx context.Context, token *jwt.JSONWebToken, 
 }
 
 // issuerKeys follows the issuer's discovery document to its keys.
+// Document and assertion must name the same issuer to the letter, a slash at the end included.
 func (e *Emulator) issuerKeys(ctx context.Context, issuer string) (*jose.JSONWebKeySet, error) {
 	var document struct {
 		Issuer string `json:"issuer"`
@@ -113,6 +120,7 @@ func (e *Emulator) issuerKeys(ctx context.Context, issuer string) (*jose.JSONWeb
 	return keys, e.fetch(ctx, document.Keys, keys)
 }
 
+// fetch goes through the emulator's own transport, so faults and the journal see it, and it reaches no real host.
 func (e *Emulator) fetch(ctx context.Context, url string, into any) error {
 	if !strings.HasPrefix(url, "https://") {
 		return fmt.Errorf("%s is not https", url)
@@ -133,6 +141,7 @@ func (e *Emulator) fetch(ctx context.Context, url string, into any) error {
 }
 
 // checkTime is about iat, nbf and exp.
+// The lifetime counts from the earlier of iat and nbf. An assertion without either is not too long.
 func (e *Emulator) checkTime(claims jwt.Claims) *refusal {
 	now, expiry := e.now(), claims.Expiry.Time()
 	from := expiry

@@ -16,6 +16,7 @@ import (
 )
 
 // authority signs a certificate for each server name when a client first asks for it.
+// Its key is in memory only: no machine can be left trusting it after Close, whatever its certificate was added to.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -59,6 +60,7 @@ func (a *authority) pem() []byte {
 }
 
 // leaf is the certificate for a host, made on the first call.
+// Two who ask at the same time may each get one of their own; both are good.
 func (a *authority) leaf(host string) (*tls.Certificate, error) {
 	a.mu.RLock()
 	known := a.leaves[host]
@@ -93,6 +95,7 @@ func (a *authority) faulty(host string, kind Kind) (*tls.Certificate, error) {
 	return nil, fmt.Errorf("emulator: %v is no fault of a certificate", kind)
 }
 
+// sign makes a server certificate for one DNS name, with a key of its own.
 func (a *authority) sign(host string, from, to time.Time) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -121,6 +124,7 @@ func serial() *big.Int {
 	return new(big.Int).SetBytes(raw)
 }
 
+// tlsConfig offers HTTP/1.1 alone: see newServer.
 func (e *Emulator) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,

@@ -35,6 +35,7 @@ func clouds() []cloud {
 }
 
 // cloudOfVault is the cloud whose vaults are named like this host.
+// One label stands before the suffix: a.b.vault.azure.net is no vault's host.
 func cloudOfVault(host string) (cloud, bool) {
 	for _, c := range clouds() {
 		if name, found := strings.CutSuffix(host, c.suffix); found && name != "" && !strings.Contains(name, ".") {
@@ -51,6 +52,7 @@ func (c cloud) hosts() []string { return append([]string{c.login}, c.aliases...)
 func (c cloud) issuer(tenant string) string { return "https://" + c.login + "/" + tenant + "/v2.0" }
 
 // serves says whether tokens for the resource are to be had here: each cloud knows its own Key Vault only.
+// Any other resource is: the emulator has no list of what there is in Azure.
 func (c cloud) serves(resource string) bool {
 	for _, other := range clouds() {
 		if resource == other.resource {

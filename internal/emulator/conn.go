@@ -25,6 +25,7 @@ func (c *connection) Close() error {
 func (c *connection) NetConn() net.Conn { return c.Conn }
 
 // reset closes with RST instead of FIN, so that the client sees "connection reset by peer".
+// It looks for the TCP connection through every wrapper; a linger of 0 makes the kernel send RST on close.
 func (c *connection) reset() {
 	raw := c.Conn
 	for {
@@ -65,6 +66,7 @@ func (s *connections) remove(c *connection) {
 }
 
 // closeThose closes the connections that the condition picks.
+// It closes outside the lock, which Close needs to remove the connection.
 func (s *connections) closeThose(condition func(*connection) bool) {
 	s.mu.Lock()
 	var picked []*connection
@@ -105,6 +107,7 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
+// connectionOf is the connection that the request came on, nil where it was none of ours.
 func connectionOf(ctx context.Context) *connection {
 	c, _ := ctx.Value(connectionKey{}).(*connection)
 	return c

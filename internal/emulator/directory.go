@@ -23,6 +23,8 @@ type App struct {
 }
 
 // directory is what Entra knows: tenants with their applications, and the machine's managed identities.
+// mu guards everything in it, the tenants' applications included. IDs are kept in lower case, since
+// GUIDs compare without case.
 type directory struct {
 	keys    *Keys
 	mu      sync.RWMutex
@@ -36,6 +38,7 @@ type tenant struct {
 	apps map[string]*application // by client ID; guarded by the directory's lock
 }
 
+// objectID comes from tenant and client ID, so it is the same on every start.
 type application struct {
 	clientID   string
 	objectID   string // of its service principal
@@ -122,6 +125,7 @@ func (d *directory) find(id string) *tenant {
 }
 
 // credentials are an application's object ID and federated credentials, and whether the tenant has it at all.
+// The list is a copy, good without the lock.
 func (d *directory) credentials(t *tenant, clientID string) (objectID string, list []credential, found bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -152,6 +156,7 @@ func derivedID(name string) string {
 	return formatID([16]byte(sum[:16]))
 }
 
+// formatID sets the version and variant bits of RFC 9562 and writes the GUID.
 func formatID(raw [16]byte) string {
 	raw[6], raw[8] = raw[6]&0x0f|0x40, raw[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", raw[:4], raw[4:6], raw[6:8], raw[8:10], raw[10:])

@@ -107,6 +107,7 @@ func (e *Emulator) serve() {
 	e.run(plain, trackingListener{e.plain, e})
 }
 
+// newServer makes one of the two servers. Its handlers' contexts end at Close, hanging ones included.
 func (e *Emulator) newServer(handler http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	// HTTP/1.1 only, as Key Vault speaks it: a connection then carries one request, so that resetting it hits that one.
@@ -165,6 +166,8 @@ func (e *Emulator) Transport() *http.Transport {
 }
 
 // dial leads every known name to the listener of its port.
+//
+// Nothing is ever dialled but the loopback address: what is misspelt in a test or in dev can't reach the real Azure.
 func (e *Emulator) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -184,12 +187,14 @@ func (e *Emulator) dial(ctx context.Context, network, address string) (net.Conn,
 }
 
 // gate counts handlers that are under way and lets none in once it waits for the last.
+// A WaitGroup alone would not do: Add must not run beside a Wait that may already have seen zero.
 type gate struct {
 	mu     sync.Mutex
 	closed bool
 	inside sync.WaitGroup
 }
 
+// enter is false once wait was called; who got true must leave.
 func (g *gate) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -13,6 +13,7 @@ const (
 )
 
 // entra is the sign-in service of one cloud.
+// It has the directory that all clouds share: which tenant lives in which cloud is not kept.
 type entra struct {
 	*Emulator
 	cloud cloud
@@ -47,6 +48,7 @@ func (s *entra) instance(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// isLogin tells whether the host is a sign-in host of any cloud.
 func isLogin(host string) bool {
 	for _, c := range clouds() {
 		for _, name := range c.hosts() {
@@ -149,6 +151,9 @@ func wellFormed(form url.Values, clientID string) *refusal {
 }
 
 // resource is what the token will be for: the one scope that ends in /.default.
+//
+// "https://vault.azure.net/.default openid" is for https://vault.azure.net. A double slash, as "https://x//.default"
+// has, leaves one at the end of the audience.
 func (s *entra) resource(scope, tenant string) (string, *refusal) {
 	for field := range strings.FieldsSeq(scope) {
 		switch resource, found := strings.CutSuffix(field, "/.default"); {

@@ -11,6 +11,8 @@ import (
 
 // answerFaulty lets the faults that are due act: first one that answers instead of the site, else one that spoils what
 // the site answers.
+//
+// The site's answer is held back until it is known to be a 200: only then is a fault of the second sort used up.
 func (e *Emulator) answerFaulty(w *response, r *http.Request, host string, site http.Handler) {
 	if fault := e.faults.take(host, r.URL.Path, Kind.instead); fault != nil && !e.instead(w, r, fault, site) {
 		return
@@ -32,6 +34,7 @@ func (e *Emulator) answerFaulty(w *response, r *http.Request, host string, site 
 }
 
 // instead answers in the site's place; true means that the site is to answer after all.
+// A panic with http.ErrAbortHandler is net/http's way to drop the connection without an answer or a line in the log.
 func (e *Emulator) instead(w *response, r *http.Request, fault *active, site http.Handler) bool {
 	switch fault.Kind {
 	case Hang:
@@ -170,6 +173,7 @@ func drip(ctx context.Context, w *response, fault *active, body []byte) {
 }
 
 // replaceValue puts something else where the secret's value, or the token, was.
+// What is no JSON object is left as it is.
 func replaceValue(body []byte, value any) []byte {
 	var document map[string]any
 	if json.Unmarshal(body, &document) != nil {

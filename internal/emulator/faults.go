@@ -46,6 +46,7 @@ func (k Kind) String() string {
 	return "Kind?"
 }
 
+// The four groups follow the order of the constants: a new kind goes into the block it belongs to.
 func (k Kind) instead() bool       { return k <= OddChallenge }
 func (k Kind) spoils() bool        { return k >= HangBody && k <= EmptyValue }
 func (k Kind) ofCertificate() bool { return k >= ExpiredCertificate && k <= UntrustedCertificate }
@@ -117,6 +118,7 @@ type active struct {
 }
 
 // use takes one of the times that the fault is good for.
+// It may be asked by many requests at once: each of them takes one time, and only as many as there are get true.
 func (a *active) use() bool {
 	if a.Times == 0 {
 		return true
@@ -154,6 +156,7 @@ func (e *Emulator) Fault(target Target, fault Fault) (remove func()) {
 	})
 }
 
+// change replaces the list by another one: who reads it beside this sees the old one, whole.
 func (f *faults) change(how func([]*active) []*active) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

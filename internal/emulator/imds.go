@@ -40,6 +40,7 @@ func (e *Emulator) serveMetadata(w http.ResponseWriter, r *http.Request) {
 }
 
 // identity is the machine's identity of that client ID, or the only one that there is when the ID is empty.
+// The second result is what is wrong, in the service's words, and empty if nothing is.
 func (e *Emulator) identity(clientID string) (managed, string) {
 	all := e.directory.identities()
 	if clientID == "" {
@@ -83,6 +84,7 @@ func (e *Emulator) answerManaged(w http.ResponseWriter, identity managed, resour
 	})
 }
 
+// metadataError has OAuth's two fields and, unlike the token endpoint's errors, no AADSTS code.
 func metadataError(w http.ResponseWriter, status int, name, text string) {
 	writeJSON(w, status, map[string]string{"error": name, "error_description": text})
 }

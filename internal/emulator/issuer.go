@@ -95,6 +95,7 @@ func (e *Emulator) Assertion(o AssertionOptions) string {
 	return sign(key.signerAs(algorithmOf(o), id), claims)
 }
 
+// assertionClaims fills in what the options leave out, and lets Claims overwrite whatever they name.
 func (e *Emulator) assertionClaims(o AssertionOptions) map[string]any {
 	if o.IssuedAt.IsZero() {
 		o.IssuedAt = e.now()

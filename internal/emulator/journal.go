@@ -23,6 +23,9 @@ type Seen struct {
 }
 
 // journal is a ring of the latest requests.
+//
+// Request n is at n % journalLimit. changed is nil while nobody waits; it is closed, and forgotten, at the next
+// arrival.
 type journal struct {
 	mu      sync.Mutex
 	ring    []Seen
@@ -31,6 +34,7 @@ type journal struct {
 	changed chan struct{}
 }
 
+// arrive notes a request before it is answered, so that one that hangs is seen, and returns its number for finish.
 func (j *journal) arrive(at time.Time, host string, r *http.Request) uint64 {
 	entry := Seen{Time: at, Host: host, Method: r.Method, Path: cut(r.URL.Path), Token: len(r.Header["Authorization"]) > 0}
 	j.mu.Lock()
@@ -48,6 +52,7 @@ func (j *journal) arrive(at time.Time, host string, r *http.Request) uint64 {
 	return j.next - 1
 }
 
+// finish adds what was answered. A number that was overwritten by a later request is left alone.
 func (j *journal) finish(number uint64, out *response) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -64,6 +64,7 @@ func makeKey() *keyMaterial {
 
 // signerAs is a signer whose header says the algorithm and, unless it is empty, the key's name. It panics on an
 // algorithm that is not RSA's.
+// The signature is the key's whatever the header says, which is what a forger of headers can do, too.
 func (m *keyMaterial) signerAs(algorithm jose.SignatureAlgorithm, id string) jose.Signer {
 	options := new(jose.SignerOptions).WithType("JWT")
 	if id != "" {

@@ -36,6 +36,8 @@ func (v *Vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // authenticate is whom the bearer token speaks for, if it is for this vault, of its tenant, and in time.
+//
+// Every failure is a 401 with the challenge, which is how a client learns what token to bring.
 func (v *Vault) authenticate(r *http.Request) (*bearer, *vaultError) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
@@ -87,6 +89,8 @@ func target(r *http.Request) (name, versionID string, failed *vaultError) {
 }
 
 // read is the answer's body. Nothing is told about a name that the client may not read.
+//
+// Who may not read a name gets the same 403 whether it exists or not.
 func (v *Vault) read(who *bearer, name, versionID string) ([]byte, *vaultError) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -109,6 +113,7 @@ func notFound(name string) *vaultError {
 		" was not found in this key vault. If you recently deleted this secret you may be able to recover it using the correct recovery command."}
 }
 
+// The text is as talkative as the service's: what it names must not come through to a pipeline.
 func (v *Vault) forbidden(who *bearer, name string) *vaultError {
 	alias, _, _ := strings.Cut(v.host, ".")
 	text := fmt.Sprintf("Caller is not authorized to perform action on resource.\r\n"+

@@ -31,6 +31,7 @@ func Project(path, content string) error {
 }
 
 // swap points ..data to the fresh directory and removes the one it pointed to.
+// A symbolic link can't be changed in place, so a new one is made beside it and renamed over the old.
 func swap(dir, name, fresh string) error {
 	data, next := filepath.Join(dir, "..data"), filepath.Join(dir, fresh+"_link")
 	old, _ := os.Readlink(data) // none the first time

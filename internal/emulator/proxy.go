@@ -13,6 +13,7 @@ import (
 func (e *Emulator) ProxyURL() string { return "http://" + e.plain.Addr().String() }
 
 // serveProxy answers on the plain port: as a proxy, and as the metadata service for those who were dialed straight here.
+// It leads to registered hosts alone and is no open proxy, though it is on the loopback address anyway.
 func (e *Emulator) serveProxy(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
 		e.connect(w, r)
@@ -27,6 +28,8 @@ func (e *Emulator) serveProxy(w http.ResponseWriter, r *http.Request) {
 }
 
 // connect turns the connection over to the TLS server.
+//
+// The name is looked up here, as the client leaves that to its proxy, so a fault of names shows as a 502.
 func (e *Emulator) connect(w http.ResponseWriter, r *http.Request) {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil || port != "443" || !e.resolves(host, false) {

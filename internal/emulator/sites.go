@@ -63,6 +63,7 @@ func (e *Emulator) resolves(host string, plain bool) bool {
 }
 
 // serveSecure answers what came over TLS.
+// The Host header must be the name that the certificate was for: one connection can't speak for two hosts.
 func (e *Emulator) serveSecure(w http.ResponseWriter, r *http.Request) {
 	host := hostOnly(r.Host)
 	site := e.sites.find(host, false)
@@ -100,6 +101,7 @@ func (e *Emulator) answer(w http.ResponseWriter, r *http.Request, host string, s
 
 // swallow reads the body ahead: net/http notices that a client has gone only once the body is read, and a hanging
 // handler must notice.
+// It fails for a body above maxBody, or one that broke off; what was read of it is then of no use.
 func swallow(r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil
@@ -110,6 +112,7 @@ func swallow(r *http.Request) error {
 }
 
 // response remembers what was answered, and can hold the body back for a fault to spoil.
+// status is 0 until something was written. It belongs to the request's goroutine.
 type response struct {
 	http.ResponseWriter
 	status int

@@ -39,6 +39,9 @@ type accessClaims struct {
 }
 
 // issue signs an access token with the tenant's key and says how long it lasts.
+//
+// A token for Key Vault is of version 1.0 (appid, issuer sts.windows.net), one for the exchange audience of version 2.0
+// (azp, issuer with /v2.0): the second can serve as another application's assertion.
 func (e *Emulator) issue(g grant) (string, time.Duration) {
 	if g.lifetime == 0 {
 		g.lifetime = e.accessLifetime()
@@ -95,6 +98,7 @@ func (v *verified) get(hash [sha256.Size]byte) *bearer {
 	return v.bearers[hash]
 }
 
+// When it is full it starts over, since to forget a genuine token costs one check of a signature.
 func (v *verified) put(hash [sha256.Size]byte, b *bearer) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -88,6 +88,7 @@ func (v *Vault) Forbid(clientID string) {
 }
 
 // allowed says whether the client may read that name. The caller holds the lock.
+// Patterns and name are in lower case. A pattern that is malformed matches nothing.
 func (v *Vault) allowed(clientID, name string) bool {
 	return slices.ContainsFunc(v.readers[clientID], func(pattern string) bool {
 		matched, _ := path.Match(pattern, name)
@@ -97,6 +98,8 @@ func (v *Vault) allowed(clientID, name string) bool {
 
 // Set adds a version to a secret, which becomes the current one, and returns its ID: 32 lower-case hexadecimal digits.
 // It panics on a name that Key Vault would refuse: 1 to 127 letters, digits and hyphens are allowed.
+//
+// A secret's name is spelt in answers as it was first given, while it is found in any case.
 func (v *Vault) Set(name, value string, options ...SecretOption) (versionID string) {
 	if !validName(name) {
 		panic(fmt.Sprintf("emulator: %q cannot be a secret's name: 1 to 127 letters, digits and hyphens are allowed", name))
@@ -161,6 +164,7 @@ func (v *Vault) Names() []string {
 	return names
 }
 
+// validName tells whether Key Vault takes the name.
 func validName(name string) bool {
 	if name == "" || len(name) > 127 {
 		return false

@@ -23,6 +23,7 @@ type version struct {
 	body []byte // the answer to a read
 }
 
+// newVersion makes an enabled version with a random ID of 32 digits. Options come last and win.
 func newVersion(now time.Time, value string, options []SecretOption) *version {
 	v := &version{id: strings.ReplaceAll(newID(), "-", ""), value: value, enabled: true, created: now, changed: now}
 	for _, option := range options {
@@ -32,6 +33,7 @@ func newVersion(now time.Time, value string, options []SecretOption) *version {
 }
 
 // updated is a copy with the options applied.
+// The value and the ID stay: to change a value is to make a version.
 func (v version) updated(now time.Time, options []SecretOption) version {
 	v.changed = now
 	for _, option := range options {
@@ -82,6 +84,7 @@ func (v *version) render(id string) {
 	v.body = body
 }
 
+// unixOrZero is 0, which leaves the field out, for a time that is not stated.
 func unixOrZero(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

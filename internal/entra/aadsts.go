@@ -4,6 +4,8 @@ import "fmt"
 
 // remedy says what an AADSTS code means for a federated credential, and what to do. The codes are those of Microsoft's
 // "Microsoft Entra authentication and authorization error codes".
+// Microsoft says that codes may change: they are good for a hint, and nothing is decided by one. The kind and the
+// reason of a failure come from the HTTP status alone.
 func remedy(code int) string {
 	switch code {
 	case 70021:

@@ -24,6 +24,10 @@ const maxTokenFile = 64 << 10
 // account's token. The file is read at each exchange, so that a file that was put right is used at once. It must be a
 // regular file behind whatever symbolic links, of at most 64 KiB, holding one JWT; blanks around it are cut off. Errors
 // have Kind Unavailable and ReasonIdentity, and name the file and the remedy, never the content.
+//
+// azidentity's WorkloadIdentityCredential is not used, because it reads the file at most every ten minutes, counted
+// from its last read: a bad token would be sent for as long after somebody put the file right. It also sends the file
+// verbatim, a newline at its end included.
 func TokenFile(path string) Assertion {
 	return func(context.Context, string) (string, error) {
 		content, err := readTokenFile(path)
@@ -35,6 +39,7 @@ func TokenFile(path string) Assertion {
 }
 
 var (
+	// Each ends the sentence that TokenFile begins with the file's name.
 	errMissing   = errors.New("does not exist: is the pod labelled azure.workload.identity/use, and the token's volume mounted?")
 	errForbidden = errors.New("may not be read: look at its owner and mode, and at fsGroup in the pod")
 	errIrregular = errors.New("is not a regular file: name the token's file itself")
@@ -44,8 +49,11 @@ var (
 	errUnread    = errors.New("can't be read")
 )
 
+// readTokenFile opens the path once. The kubelet replaces a token by swapping a directory link, so what is open is the
+// old token or the new one and never a part of both.
 func readTokenFile(path string) (string, error) {
 	// Asked before it is opened, because to open a pipe is to wait for whoever writes into it.
+	// Who puts a pipe there between the two calls can hold up this exchange, and no other: see Identity.exchange.
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", fileError(err)
@@ -74,6 +82,7 @@ func readTokenFile(path string) (string, error) {
 	return string(token), nil
 }
 
+// fileError drops the system's own text: it would name the file a second time and no remedy.
 func fileError(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -85,6 +94,8 @@ func fileError(err error) error {
 }
 
 // jwtLike tells whether b is three parts of base64url, the first of them a JSON object.
+// Whether the token is good is for Entra to say. This keeps a file that was named by mistake, such as a private key,
+// from being sent there as an assertion: "e30.e30.c2ln" passes, PEM does not.
 func jwtLike(b []byte) bool {
 	parts := bytes.Split(b, []byte("."))
 	if len(parts) != 3 || bytes.ContainsAny(b, "\r\n") { // which the decoder would skip

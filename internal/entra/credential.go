@@ -31,6 +31,9 @@ type credential struct {
 }
 
 // GetToken returns a token that is valid for some seconds at least, from memory if it can. It returns when ctx ends.
+//
+// azsecrets asks for the tenant that the vault's challenge names. Whoever answers in the vault's place could so choose
+// the tenant to which the assertion goes, if another than our own were not refused here.
 func (c *credential) GetToken(ctx context.Context, opts policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	own := c.identity.options.TenantID
 	switch {
@@ -54,6 +57,7 @@ func tenantLike(s string) string {
 	return "(not a GUID)"
 }
 
+// lane finds or makes the scope's lane. Callers choose the scopes, but there are few: one for each cloud's Key Vault.
 func (c *credential) lane(scope string) *lane {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,6 +71,8 @@ func (c *credential) lane(scope string) *lane {
 
 // lane holds the token for one scope. The SDK's own caches are not relied on: behind them callers wait for each other
 // whatever their contexts say, and for every retry of a refresh although the old token is good.
+//
+// At most one exchange is the one that callers join; token is the last that came, perhaps out of date.
 type lane struct {
 	identity       *Identity
 	subject, scope string
@@ -78,6 +84,8 @@ type lane struct {
 }
 
 // exchange is one attempt to get a token, and all who wait for it.
+// It is made by begin and ended by run, which closes done once. Those who wait may go at any time: it goes on for the
+// others, and for whoever comes next.
 type exchange struct {
 	claims string
 	done   chan struct{}
@@ -85,6 +93,7 @@ type exchange struct {
 	err    *secret.Error      // written before done closes
 }
 
+// get waits for a token as long as ctx lets it; the exchange itself does not end with ctx.
 func (l *lane) get(ctx context.Context, opts policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	token, e := l.enter(opts)
 	if e == nil {
@@ -103,6 +112,10 @@ func (l *lane) get(ctx context.Context, opts policy.TokenRequestOptions) (azcore
 }
 
 // enter returns a token, or the exchange to wait for. Claims are Entra's demand for a token other than the one we have.
+//
+// For a token of an hour and no advice of Entra's on when to renew it: until minute 55 it is served and nothing else
+// happens; then it is still served, and a new one is fetched behind it, at most every refreshAgain; in the last 5
+// seconds callers wait for the new one.
 func (l *lane) enter(opts policy.TokenRequestOptions) (azcore.AccessToken, *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,6 +126,8 @@ func (l *lane) enter(opts policy.TokenRequestOptions) (azcore.AccessToken, *exch
 		}
 		return l.token, nil
 	}
+	// One under way with other claims does not answer this demand. It goes on for those who wait for it, and
+	// run leaves under alone when it ends.
 	if l.under == nil || l.under.claims != opts.Claims {
 		l.begin(opts, now)
 	}
@@ -120,6 +135,7 @@ func (l *lane) enter(opts policy.TokenRequestOptions) (azcore.AccessToken, *exch
 }
 
 // ripe tells whether it is time for a new token.
+// RefreshOn is Entra's advice and wins if it comes first; refreshEarly holds with it or without it.
 func ripe(t azcore.AccessToken, now time.Time) bool {
 	if !t.RefreshOn.IsZero() && !now.Before(t.RefreshOn) {
 		return true
@@ -128,6 +144,7 @@ func ripe(t azcore.AccessToken, now time.Time) bool {
 }
 
 // begin starts an exchange. lane.mu is held.
+// The exchange hangs on the identity's context: a first caller who hangs up fails nobody else.
 func (l *lane) begin(opts policy.TokenRequestOptions, now time.Time) {
 	e := &exchange{claims: opts.Claims, done: make(chan struct{})}
 	l.under, l.tried = e, now
@@ -144,6 +161,8 @@ func (l *lane) run(e *exchange, opts policy.TokenRequestOptions) {
 		l.under = nil
 	}
 	e.token, e.err = token, err
+	// A failure beside a token means that this token is an older one and no newer could be had: callers get the token,
+	// the status gets the failure.
 	if token.Token != "" {
 		l.token, e.err = token, nil
 	}

@@ -7,6 +7,10 @@ import (
 
 // CheckEnvironment refuses what would lead the SDK away from federation, or what shows that somebody put a long-lived
 // credential where none belongs. The error names every variable that is set (never its content) and the remedy.
+//
+// The five credentials are read by nothing here. They are refused because they exist: such a credential outlives every
+// build, and any tool in the same container that uses DefaultAzureCredential could prefer it to federation. The others
+// change, behind the configuration's back, where azidentity goes or what it prints.
 func CheckEnvironment(getenv func(string) string) error {
 	const federate = "drone-entra proves itself with a federated workload identity: delete the credential in Entra, add a federated credential, and unset it"
 	var problems []error

@@ -14,6 +14,8 @@ import (
 )
 
 // Bounds of one exchange, retries included. They leave Key Vault some of the 20 s in which a runner is answered.
+// Without the bound on running exchanges, an assertion's source that hangs would leave one goroutine more for each
+// request, as long as it hangs.
 const (
 	federatedLimit = 12 * time.Second
 	managedLimit   = 8 * time.Second // the SDK alone would try for more than a minute
@@ -23,6 +25,7 @@ const (
 
 // exchange gets a token from Entra within the identity's limit. The SDK runs in a goroutine of its own, because some of
 // its locks, and whoever makes the assertion, may not look at the context.
+// It returns within limit and grace, also when that goroutine does not; running then goes on counting it until it ends.
 func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions) (azcore.AccessToken, *secret.Error) {
 	if i.running.Add(1) > maxRunning {
 		i.running.Add(-1)
@@ -39,6 +42,7 @@ func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions) (az
 		token azcore.AccessToken
 		err   *secret.Error
 	}
+	// Room for one, so that a goroutine which nobody waits for any more can end.
 	done := make(chan outcome, 1)
 	go func() {
 		defer i.running.Add(-1)
@@ -71,6 +75,7 @@ func (i *Identity) ask(ctx context.Context, subject string, opts policy.TokenReq
 			failure = secret.Fail(secret.Internal, secret.ReasonInternal, fmt.Sprintf("%s: the exchange panicked with a %T", i, p))
 		}
 	}()
+	// The SDK passes the context's values on, to the assertion's callback as to the transport. That is how both report.
 	t := &trace{}
 	ctx = context.WithValue(ctx, traceKey{}, t)
 	c, err := i.sdk(subject)
@@ -90,6 +95,9 @@ func (i *Identity) ask(ctx context.Context, subject string, opts policy.TokenReq
 	return token, nil
 }
 
+// sdk makes the SDK's credential. Its defaults are not good enough here: a managed identity would be asked six times
+// again, for over a minute, and a federated one would first ask login.microsoftonline.com whether the authority is one
+// of Microsoft's, which cloudOf knows. AdditionallyAllowedTenants stays empty, as a second guard behind GetToken's.
 func (i *Identity) sdk(subject string) (azcore.TokenCredential, error) {
 	o := policy.ClientOptions{
 		Cloud:     i.cloud,
@@ -104,6 +112,8 @@ func (i *Identity) sdk(subject string) (azcore.TokenCredential, error) {
 		}
 		return azidentity.NewManagedIdentityCredential(m)
 	}
+	// The SDK tries again after 408, 429, 500, 502, 503, 504 and broken connections, but not after a refusal with an
+	// AADSTS code: not even after one that only means that a new federated credential is not known everywhere yet.
 	o.Retry = policy.RetryOptions{MaxRetries: 2, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 5 * time.Second, TryTimeout: 8 * time.Second}
 	return azidentity.NewClientAssertionCredential(i.options.TenantID, i.options.ClientID,
 		func(ctx context.Context) (string, error) { return i.assert(ctx, subject) },
@@ -126,6 +136,8 @@ func (i *Identity) assert(ctx context.Context, subject string) (string, error) {
 type traceKey struct{}
 
 // trace is what happened during one exchange, as far as the SDK would not say.
+// The SDK tries several times, so what the last try met is what counts. It has a lock because an exchange that was
+// given up may still write while classify reads.
 type trace struct {
 	mu        sync.Mutex
 	assertion *secret.Error

@@ -23,6 +23,9 @@ import (
 var errHidden = errors.New("the SDK hid the failure")
 
 // classify turns what went wrong into an *secret.Error. The SDK's text is never used: it holds response bodies.
+//
+// The best witness comes first: our own assertion's error, then Entra's answer, then what the transport saw, then the
+// clock. Through azidentity's error, errors.Is finds neither a deadline nor a missing file, so the trace has to know.
 func (i *Identity) classify(ctx context.Context, err error, t *trace) *secret.Error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -52,6 +55,9 @@ func (i *Identity) who() string {
 }
 
 // answered explains a status other than 200.
+// code is the AADSTS code, or 0.
+//
+// A refusal of Entra's is Unavailable, not Denied: the policy has said yes, and it is the operator who has to act.
 func (i *Identity) answered(status, code int) *secret.Error {
 	fail := func(k secret.Kind, r secret.Reason, remedy string) *secret.Error {
 		what := strconv.Itoa(status)
@@ -65,6 +71,7 @@ func (i *Identity) answered(status, code int) *secret.Error {
 		return fail(secret.Unavailable, secret.ReasonThrottled, "too many exchanges; it is asked again with the next request")
 	case status >= 500, status == http.StatusRequestTimeout:
 		return fail(secret.Unavailable, secret.ReasonUnavailable, "it is down; it is asked again with the next request")
+	// Redirects come here, since the client hands them through instead of following them.
 	case status < 400:
 		return fail(secret.Garbled, secret.ReasonGarbled, "that is neither a token nor a refusal, and no redirect is followed: is there a proxy in between?")
 	case code != 0:
@@ -76,6 +83,8 @@ func (i *Identity) answered(status, code int) *secret.Error {
 }
 
 // unreached explains why there was no answer.
+// The fence and the bounds of an answer are asked first: they are errors of ours, inside whatever the SDK made of them.
+// A name's look-up that timed out counts as a timeout, for which the remedy is the way out and not the name.
 func (i *Identity) unreached(err error) *secret.Error {
 	fail := func(k secret.Kind, r secret.Reason, what string) *secret.Error {
 		return secret.Fail(k, r, fmt.Sprintf("%s: %s: %s", i, i.who(), what))
@@ -103,6 +112,7 @@ func (i *Identity) unreached(err error) *secret.Error {
 }
 
 // impostor tells whether the other side failed to prove who it is.
+// The last of them is an answer that is no TLS at all, as a proxy's page in plain HTTP is.
 func impostor(err error) bool {
 	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) ||
 		errors.As(err, new(x509.HostnameError)) || errors.As(err, new(x509.CertificateInvalidError)) || errors.As(err, new(tls.RecordHeaderError))
@@ -112,6 +122,9 @@ var describedCode = regexp.MustCompile(`AADSTS([0-9]{4,8})\b`)
 
 // codeOf finds the AADSTS code in an answer; 0 if there is none. Codes are documented to change, so they explain and
 // never decide.
+//
+// {"error_codes":[700213],"error_description":"AADSTS700213: …"} gives 700213; without the list it is taken from the
+// description. The body can be read again, as the SDK keeps it.
 func codeOf(resp *http.Response) int {
 	body, err := runtime.Payload(resp)
 	if err != nil {

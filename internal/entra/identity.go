@@ -35,6 +35,7 @@ type Options struct {
 }
 
 // Identity is who we are to Entra. It is safe for concurrent use.
+// Its owner closes it once no request can need another token.
 type Identity struct {
 	options Options
 	cloud   cloud.Configuration
@@ -77,6 +78,7 @@ func New(o Options) (*Identity, error) {
 	return i, nil
 }
 
+// check is about what would otherwise show at the first exchange only, which is when a build waits for it.
 func (o *Options) check() error {
 	proofs := 0
 	for _, is := range []bool{o.AssertionFile != "", o.Assertion != nil, o.Managed} {
@@ -94,6 +96,7 @@ func (o *Options) check() error {
 		return fmt.Errorf("tenant_id %q: write the tenant's GUID (AZURE_TENANT_ID); a domain's name never equals what Key Vault says", o.TenantID)
 	case !o.Managed && o.ClientID == "":
 		return errors.New("client_id is missing: write the application's GUID (AZURE_CLIENT_ID)")
+	// It would be sent to Entra as it is, and come back as an application that does not exist.
 	case strings.ContainsFunc(o.ClientID, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return fmt.Errorf("client_id %q holds a blank or a control character: write the application's GUID (AZURE_CLIENT_ID)", o.ClientID)
 	}
@@ -114,6 +117,7 @@ func cloudOf(name string) (cloud.Configuration, error) {
 	return cloud.Configuration{}, fmt.Errorf("cloud %q: there are public, usgovernment and china", name)
 }
 
+// authority is the host that assertions go to.
 func authority(c cloud.Configuration) string {
 	u, err := url.Parse(c.ActiveDirectoryAuthorityHost)
 	if err != nil {
@@ -122,6 +126,8 @@ func authority(c cloud.Configuration) string {
 	return u.Host
 }
 
+// guid tells whether s is written as 8-4-4-4-12 hexadecimal digits. The SDK compares tenants as strings, so a domain's
+// name would never equal the GUID in a vault's challenge.
 func guid(s string) bool {
 	if len(s) != 36 {
 		return false

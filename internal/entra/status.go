@@ -43,6 +43,7 @@ const (
 	alarmRepeat = 5 * time.Minute  // at most, while it fails and is asked for
 )
 
+// health is what note keeps of the exchanges so far; mu guards it. error is empty once an exchange has brought a token.
 type health struct {
 	mu       sync.Mutex
 	used     bool
@@ -57,6 +58,9 @@ type health struct {
 
 // note keeps how an exchange ended. The token is the one that now serves, if any. It logs each change of state once, and
 // not more often than alarmPause.
+//
+// A failure is logged at once; another one 10 s after the last line at the earliest; the same one again every 5 minutes
+// while requests go on failing; and the recovery once. failures tells how many exchanges a line stands for.
 func (i *Identity) note(token azcore.AccessToken, err *secret.Error) {
 	now := i.options.Now()
 	h := &i.health

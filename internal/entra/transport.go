@@ -17,6 +17,8 @@ var errFenced = errors.New("an answer named another host than the authority")
 
 // NewTransport makes the transport of a process towards Azure: the system's roots, the proxy of the environment, TLS 1.2
 // at least, and every wait bounded. One serves all identities and vaults.
+//
+// Dialling and the handshake end soon enough for a second try within the 12 s of an exchange.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -40,6 +42,7 @@ type fence struct {
 }
 
 // RoundTrip sends the request, unless it would leave the authority.
+// What has no trace is fenced all the same. Hosts compare without case, but with the port: another one is elsewhere.
 func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	t, _ := req.Context().Value(traceKey{}).(*trace)
 	if t == nil {
@@ -60,6 +63,7 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // noted is a body whose reading may fail after the head came well.
+// MSAL would report a body that broke off as JSON that can't be read, which looks like a proxy's doing.
 type noted struct {
 	io.ReadCloser
 	trace *trace

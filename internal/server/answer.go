@@ -8,6 +8,7 @@ import (
 )
 
 // answer is a ResponseWriter that knows whether the answer has begun, and that decides then whether the connection lives on.
+// It belongs to the goroutine of its handler.
 type answer struct {
 	http.ResponseWriter
 	closing func() bool
@@ -29,6 +30,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// newAnswer wraps the writer, and the body where it matters: HTTP/2 ends a stream by itself and leaves the connection.
 func newAnswer(w http.ResponseWriter, r *http.Request, closing func() bool) *answer {
 	a := &answer{ResponseWriter: w, closing: closing}
 	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
@@ -78,6 +80,7 @@ func (a *answer) FlushError() error {
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // finish begins the answer of a handler that wrote nothing.
+// net/http would send the 200 itself, but without begin.
 func (a *answer) finish() {
 	if !a.started {
 		a.WriteHeader(http.StatusOK)

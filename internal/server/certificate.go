@@ -32,6 +32,8 @@ type CertificateStatus struct {
 }
 
 // certificates keeps the pair of files in force, follows their content, and never lets go of a good pair for a bad one.
+//
+// A handshake only loads a pointer: neither reading files nor a bad pair can hold it up.
 type certificates struct {
 	certFile, keyFile string
 	log               zerolog.Logger
@@ -58,6 +60,8 @@ func newCertificates(certFile, keyFile string, log zerolog.Logger) (*certificate
 	return c, nil
 }
 
+// config asks for the certificate at each handshake, so that a new one needs no new listener. Suites and curves are
+// Go's defaults.
 func (c *certificates) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -84,6 +88,9 @@ func (c *certificates) poll(ctx context.Context) {
 }
 
 // check puts what the files hold in force, if it is new and good. It returns why they do not hold what is in force.
+//
+// A state that was looked at is not judged again, so a bad pair is logged once and not every five seconds. The warning
+// that the pair in force has expired needs no change of the files, and is asked for each time.
 func (c *certificates) check() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,6 +112,8 @@ func (c *certificates) check() error {
 }
 
 // load puts a pair in force.
+// X509KeyPair refuses a key that is another certificate's. An expired pair is taken: it may be the only one there is,
+// and clients decide what they accept.
 func (c *certificates) load(certPEM, keyPEM []byte) error {
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
@@ -141,6 +150,7 @@ func (c *certificates) keep(err error) {
 	c.log.Error().Err(err).Time("not_after", status.NotAfter).Msg("the old certificate stays in force")
 }
 
+// warnExpired says once for each pair that its time is over; mu is held.
 func (c *certificates) warnExpired() {
 	in := c.current.Load()
 	if in == nil || c.warned || time.Now().Before(in.status.NotAfter) {
@@ -152,6 +162,8 @@ func (c *certificates) warnExpired() {
 }
 
 // read takes both files as they belong together: if the certificate changed while the key was read, it reads again.
+// After three changes in a row it takes what it has: if the two do not fit together, load refuses them, and the next
+// poll reads again.
 func (c *certificates) read() (certPEM, keyPEM []byte, err error) {
 	for range 3 {
 		if certPEM, err = readPEM("listen.tls.cert", c.certFile); err != nil {
@@ -168,6 +180,7 @@ func (c *certificates) read() (certPEM, keyPEM []byte, err error) {
 	return certPEM, keyPEM, nil
 }
 
+// readPEM reads a file of at most maxPEM bytes. The setting is what the operator has to change.
 func readPEM(setting, name string) ([]byte, error) {
 	file, err := os.Open(name)
 	if err != nil {

@@ -16,6 +16,8 @@ const keptDescriptors = 256
 
 // connectionLimit lowers the wanted number of connections to what the process may open, so that a flood of clients never
 // takes the descriptors that their answers need.
+//
+// With 1,024 open files and 1,024 connections wanted there are 768; with 256 files it is a quarter of them, 64.
 func connectionLimit(wanted int, log zerolog.Logger) int {
 	files, ok := maxOpenFiles()
 	if !ok {
@@ -40,6 +42,7 @@ type limitedListener struct {
 	closeOnce sync.Once
 }
 
+// limit makes the listener accept that many connections at once.
 func limit(listener *net.TCPListener, connections int) *limitedListener {
 	return &limitedListener{TCPListener: listener, places: make(chan struct{}, connections), closed: make(chan struct{})}
 }
@@ -69,6 +72,7 @@ func (l *limitedListener) Close() error {
 	return err
 }
 
+// limitedConn gives its place back once, however often it is closed.
 type limitedConn struct {
 	*net.TCPConn
 	leave func()
@@ -93,6 +97,7 @@ func newConnections(limit int) *connections {
 }
 
 // note is the http.Server's ConnState hook.
+// A connection that is opened counts as busy from then on, since its request may be in the kernel already.
 func (c *connections) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

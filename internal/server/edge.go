@@ -18,6 +18,8 @@ type edge struct {
 	log       zerolog.Logger
 }
 
+// ServeHTTP sets the headers before anything else, so that the refusals of this layer have them, too: no answer of ours
+// may be kept by a cache or be taken for a page.
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := newAnswer(w, r, e.closing)
 	defer e.rescue(a, r)
@@ -68,6 +70,7 @@ func (e *edge) rescue(a *answer, r *http.Request) {
 	if cause == nil {
 		return
 	}
+	// A handler that aborts has logged what it wanted to.
 	if cause == http.ErrAbortHandler { // the very value means "cut the connection", not a failure
 		panic(http.ErrAbortHandler)
 	}
@@ -76,6 +79,7 @@ func (e *edge) rescue(a *answer, r *http.Request) {
 	if a.started {
 		panic(http.ErrAbortHandler)
 	}
+	// What the handler has set, such as an encoding or a length, belongs to an answer that is not sent.
 	clear(a.Header())
 	a.Header().Set("Cache-Control", "no-store")
 	a.Header().Set("X-Content-Type-Options", "nosniff")
@@ -92,6 +96,8 @@ func remoteHost(r *http.Request) string {
 }
 
 // stack names the functions between the panic and the edge, innermost first, with their lines and without arguments.
+// Arguments are left out since they may point into what a request carried, and file names because they are those
+// of the machine that built the program.
 func stack() []string {
 	var counters [64]uintptr
 	frames := runtime.CallersFrames(counters[:runtime.Callers(3, counters[:])])

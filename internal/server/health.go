@@ -7,6 +7,9 @@ import (
 )
 
 // answerPublic serves the public listener: the two health checks whatever handler is in force, then the handler.
+//
+// The paths of the health checks are never the handler's: a load balancer asks before a configuration is in force, and
+// while it drains.
 func (s *Server) answerPublic(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case reads(r, "/healthz"):
@@ -35,12 +38,14 @@ func (s *Server) answerAdmin(w http.ResponseWriter, r *http.Request) {
 }
 
 // reads tells whether the request is a GET or HEAD of exactly this path.
+// With another method, such a path is like any other.
 func reads(r *http.Request, path string) bool {
 	return r.URL.Path == path && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
 func writeLive(w http.ResponseWriter) { writeJSON(w, http.StatusOK, []byte(`{"status":"live"}`)) }
 
+// writeReady says why not in words that are for anybody who can reach the port.
 func (s *Server) writeReady(w http.ResponseWriter) {
 	reasons := s.notReady()
 	if len(reasons) == 0 {
@@ -54,6 +59,7 @@ func (s *Server) writeReady(w http.ResponseWriter) {
 	writeJSON(w, http.StatusServiceUnavailable, document)
 }
 
+// notReady adds to the application's reasons those that only the server knows.
 func (s *Server) notReady() []string {
 	var reasons []string
 	if s.draining.Load() {
@@ -68,6 +74,7 @@ func (s *Server) notReady() []string {
 	return reasons
 }
 
+// writeStatus is for the operator alone, on the admin listener.
 func (s *Server) writeStatus(w http.ResponseWriter) {
 	document, err := json.MarshalIndent(s.options.Status(), "", "  ")
 	if err != nil {

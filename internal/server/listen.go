@@ -33,6 +33,7 @@ func cause(err error) error {
 	return err
 }
 
+// remedy says what to do about the usual reasons.
 func remedy(setting string, err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

@@ -16,6 +16,7 @@ type errorLog struct{ log zerolog.Logger }
 func newErrorLog(l zerolog.Logger) *log.Logger { return log.New(errorLog{l}, "", 0) }
 
 // Write logs one line of net/http's.
+// It never fails: a log that can't be written must not stop the server.
 func (e errorLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	switch {
@@ -30,6 +31,9 @@ func (e errorLog) Write(line []byte) (int, error) {
 }
 
 // harmless cuts a line of net/http's before anything that it quotes: a header's value, a frame, a stack.
+//
+// For example `http: invalid header value "secret"` becomes `http: invalid header value `. A panic's own line does not
+// come here: its value stands before any quote.
 func harmless(text string) string {
 	if i := strings.IndexAny(text, "\"{\n"); i >= 0 {
 		text = text[:i]

@@ -49,6 +49,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
+// servePublic gives requests a context that ends with Run and not with the signal to drain.
 func (s *Server) servePublic(ctx context.Context) error {
 	s.public.BaseContext = func(net.Listener) context.Context { return ctx }
 	if s.certificates != nil {
@@ -65,6 +66,8 @@ func (s *Server) logListening() {
 	event.Msg("listening")
 }
 
+// drain does Run's three steps. ctx is the background's, since the one that Run was given has ended; stopped tells that
+// the accept loop has.
 func (s *Server) drain(ctx context.Context, stopped <-chan error) error {
 	s.draining.Store(true)
 	s.options.Log.Info().Dur("grace", s.options.Grace).Dur("drain", s.options.Drain).Msg("draining")

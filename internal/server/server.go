@@ -104,12 +104,14 @@ func withDefaults(o Options) Options {
 	return o
 }
 
+// fill puts the standard where nothing, or a negative number, was set.
 func fill[T int | time.Duration](value *T, standard T) {
 	if *value <= 0 {
 		*value = standard
 	}
 }
 
+// readCertificate leaves certificates nil for plain HTTP. One file without the other is a slip, never plain HTTP.
 func (s *Server) readCertificate() error {
 	o := &s.options
 	switch {
@@ -125,6 +127,7 @@ func (s *Server) readCertificate() error {
 	return err
 }
 
+// bind opens both addresses or none.
 func (s *Server) bind() error {
 	public, err := listen("listen.address", s.options.Address)
 	if err != nil {
@@ -144,6 +147,9 @@ func (s *Server) bind() error {
 }
 
 // newHTTPServer sets the limits that both listeners share.
+//
+// Each limit is against one way of holding a connection: a head or a body that drips, an answer that is not read, a
+// connection that says nothing.
 func (s *Server) newHTTPServer(next http.HandlerFunc, closing func() bool) *http.Server {
 	o := &s.options
 	return &http.Server{

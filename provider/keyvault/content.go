@@ -18,6 +18,9 @@ const (
 // content makes of a value what its content type says it is: PEM of a PKCS#12, text of base64 that is marked as in a data
 // URL ("text/plain;base64"). Whatever else it says, the value stays as stored. If it can't, the flaw says why, without
 // quoting anything, and the value is as stored.
+//
+// For example "aGk=" of type "text/plain;base64" becomes "hi", "aGk=" without a type stays "aGk=", and "***" of that
+// type stays "***" with a flaw. As in a data URL (RFC 2397), base64 counts as the last parameter only.
 func content(value, contentType string) (made []byte, form secret.Form, flaw string) {
 	media, parameters, _ := strings.Cut(strings.ToLower(contentType), ";")
 	switch strings.TrimSpace(media) {
@@ -47,6 +50,7 @@ func content(value, contentType string) (made []byte, form secret.Form, flaw str
 }
 
 // decode reads base64, with or without padding. It passes over blanks, which are what the portal makes of line breaks.
+// Padding is neither needed nor checked: people lose it when they copy.
 func decode(text string) (data []byte, ok bool) {
 	text = strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")
 	data, err := base64.RawStdEncoding.DecodeString(text)

@@ -20,6 +20,7 @@ import (
 )
 
 // fail makes an error about one secret.
+// The key in the secret is left out: Key Vault knows nothing of it, and the failure is the whole secret's.
 func (v *Vault) fail(ref secret.Ref, k secret.Kind, r secret.Reason, what string) *secret.Error {
 	ref.Key = ""
 	return secret.Fail(k, r, fmt.Sprintf("%s (%s): %s", ref, v.host, what))
@@ -27,6 +28,7 @@ func (v *Vault) fail(ref secret.Ref, k secret.Kind, r secret.Reason, what string
 
 // classify turns what the SDK returned into an *secret.Error. The SDK's text is never used: it holds answers.
 func (v *Vault) classify(ctx context.Context, ref secret.Ref, err error) *secret.Error {
+	// It is copied before it is changed: all who waited for the same exchange hold the same error.
 	if e, ok := errors.AsType[*secret.Error](err); ok { // the credential's, or the guard's
 		failure := *e
 		failure.Identity = true
@@ -43,6 +45,9 @@ func (v *Vault) classify(ctx context.Context, ref secret.Ref, err error) *secret
 }
 
 // answered explains a status other than 200.
+//
+// A refusal of ours to Key Vault counts as NotFound, with a reason of its own on record: a pipeline must not be able to
+// tell a secret that exists from one that does not by how Key Vault refuses it.
 func (v *Vault) answered(ref secret.Ref, answer *azcore.ResponseError) *secret.Error {
 	code := codeOf(answer.RawResponse)
 	who := fmt.Sprintf("identity %s", v.identity.Name())
@@ -53,6 +58,7 @@ func (v *Vault) answered(ref secret.Ref, answer *azcore.ResponseError) *secret.E
 		return v.fail(ref, secret.NotFound, secret.ReasonVaultRefused, fmt.Sprintf("%d %s: %s", status, code, refusal(code, who)))
 	case status == http.StatusNotFound:
 		return v.fail(ref, secret.NotFound, secret.ReasonNotFound, fmt.Sprintf("404 %s: there is no such secret, or it was deleted", code))
+	// A version is text of the pipeline's; one that Key Vault can't read is one that there is not.
 	case status == http.StatusBadRequest && ref.Version != "":
 		return v.fail(ref, secret.NotFound, secret.ReasonNotFound, fmt.Sprintf("400 %s: there can be no such version", code))
 	case status == http.StatusTooManyRequests:
@@ -68,6 +74,7 @@ func (v *Vault) answered(ref secret.Ref, answer *azcore.ResponseError) *secret.E
 }
 
 // refusal says what a code of a 401 or a 403 means, and what to do.
+// The codes are Key Vault's inner ones where it gives any. who is the identity, as the text names it.
 func refusal(code, who string) string {
 	switch code {
 	case "ForbiddenByRbac":
@@ -107,6 +114,7 @@ func unreached(err error) (secret.Kind, secret.Reason, string) {
 }
 
 // impostor tells whether the other side failed to prove who it is.
+// The last of them is an answer that is no TLS at all, as a proxy's page in plain HTTP is.
 func impostor(err error) bool {
 	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) ||
 		errors.As(err, new(x509.HostnameError)) || errors.As(err, new(x509.CertificateInvalidError)) || errors.As(err, new(tls.RecordHeaderError))
@@ -119,6 +127,10 @@ func broken(err error) bool {
 }
 
 // codeOf finds Key Vault's code in an answer, the inner one if there is one; "" if there is none.
+//
+// {"error":{"code":"Forbidden","innererror":{"code":"ForbiddenByRbac"}}} gives "ForbiddenByRbac". The SDK's ErrorCode
+// has the outer one alone. The inner one's name is seen as innerError, too: encoding/json does not look at case. What
+// is not plain is dropped, since codes go into errors and an answer may hold anything.
 func codeOf(resp *http.Response) string {
 	if resp == nil {
 		return ""

@@ -15,6 +15,9 @@ import (
 
 // Get reads the secret that ref names, whole: Ref.Key is ignored. It judges nothing that Key Vault does not: disabled,
 // nbf and exp are in what it returns, and so are the form of the value and what is wrong with it by its content type.
+//
+// What comes after ctx has ended is dropped. Key Vault itself serves expired and not yet valid secrets: to it nbf and
+// exp are advice.
 func (v *Vault) Get(ctx context.Context, req secret.Request, ref secret.Ref) (secret.Fetched, error) {
 	subject := v.identity.Subject(req)
 	type outcome struct {
@@ -39,6 +42,8 @@ func (v *Vault) Get(ctx context.Context, req secret.Request, ref secret.Ref) (se
 }
 
 // read makes the call and checks what came.
+// A client is forgotten after a panic and after a failure of the credential's, as it may hold a lock or a wrong
+// challenge; the next read makes another.
 func (v *Vault) read(ctx context.Context, subject string, ref secret.Ref) (fetched secret.Fetched, failure *secret.Error) {
 	client, err := v.client(subject)
 	if err != nil {
@@ -63,6 +68,7 @@ func (v *Vault) read(ctx context.Context, subject string, ref secret.Ref) (fetch
 }
 
 // accept takes an answer only if it is whole and about what was asked.
+// Every pointer in the SDK's answer may be nil.
 func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret) (secret.Fetched, *secret.Error) {
 	garbled := func(what string) (secret.Fetched, *secret.Error) {
 		return secret.Fetched{}, v.fail(ref, secret.Garbled, secret.ReasonGarbled, what)
@@ -96,6 +102,7 @@ func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret) (secret.Fetched, *se
 	}, nil
 }
 
+// timeOf gives the zero time for a moment that Key Vault does not state.
 func timeOf(t *time.Time) time.Time {
 	if t == nil {
 		return time.Time{}
@@ -104,6 +111,9 @@ func timeOf(t *time.Time) time.Time {
 }
 
 // versionOf reads https://HOST/secrets/NAME/VERSION and compares it with what was asked, without case as Key Vault does.
+//
+// https://kv.vault.azure.net/secrets/DB/8f2c51aa, asked for kv's "db", gives "8f2c51aa". An answer about another secret
+// or version is what a cache between us and the vault would give; it must not be released under the name asked for.
 func (v *Vault) versionOf(id string, ref secret.Ref) (version string, ok bool) {
 	u, err := url.Parse(id)
 	if err != nil || u.Scheme != "https" || u.User != nil || !strings.EqualFold(strings.TrimSuffix(u.Host, ":443"), v.host) {
@@ -117,6 +127,7 @@ func (v *Vault) versionOf(id string, ref secret.Ref) (version string, ok bool) {
 }
 
 // plain tells whether s has between 1 and 64 ASCII letters and digits, as versions and codes of Key Vault do.
+// It is also what may go into the record and into errors without being quoted.
 func plain(s string) bool {
 	return s != "" && len(s) <= 64 &&
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""

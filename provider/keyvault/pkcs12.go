@@ -33,6 +33,8 @@ const (
 
 // unpack makes PEM of a PKCS#12 in base64, with blocks for what is in it and one for the file itself. With a flaw there
 // is but the latter, or nothing where it isn't DER.
+//
+// So a pipeline can ask for the file as it is stored also when what is in it can't be read here.
 func unpack(text string) (made []byte, flaw string) {
 	file, ok := decode(text)
 	var whole asn1.RawValue
@@ -71,6 +73,7 @@ func open(file []byte) (key []byte, certs []*x509.Certificate, flaw string) {
 	if flaw := p.read(file); flaw != "" {
 		return nil, nil, flaw
 	}
+	// Which of the two ways a file needs does not show before it opens.
 	for _, empty := range []bool{false, true} {
 		private, leaf, others, err := pkcs12.DecodeChain(p.again(empty), "")
 		if err != nil {
@@ -135,6 +138,7 @@ type (
 )
 
 const (
+	// PKCS#7's kinds of content, PKCS#12's bags (RFC 7292), PKCS#5's encryption and derivation (RFC 8018), and a hash.
 	oidData      = "1.2.840.113549.1.7.1"
 	oidEncrypted = "1.2.840.113549.1.7.6"
 	oidKeyBag    = "1.2.840.113549.1.12.10.1.1"
@@ -144,6 +148,8 @@ const (
 	oidSHA256    = "2.16.840.1.101.3.4.2.1"
 )
 
+// read takes the file apart and refuses what would take too long to open. One encrypted part at
+// most is taken, since each costs a derivation.
 func (p *pfx) read(file []byte) (flaw string) {
 	var outer pdu
 	var text []byte
@@ -223,6 +229,8 @@ func (p *pfx) again(empty bool) []byte {
 
 // emptyMAC is the MAC that a file has under an empty password (RFC 7292, appendix B.2): after one round of SHA-256, with
 // a salt that fills a block, little is left of the derivation.
+// There, D is 64 times the byte 3 (the purpose "MAC"), S the salt, P the empty password; with one round and S of one
+// block, the key is SHA-256(D ‖ S).
 func emptyMAC(salt, text []byte) []byte {
 	const forMAC = 3
 	key := sha256.Sum256(append(bytes.Repeat([]byte{forMAC}, sha256.BlockSize), salt...))
@@ -232,13 +240,14 @@ func emptyMAC(salt, text []byte) []byte {
 }
 
 // quick tells whether an encryption is one of PKCS#12's whose key is derived in bearable time.
+// It reads the number of rounds as the file states it; whether the library knows the algorithm shows when it opens it.
 func quick(a pkix.AlgorithmIdentifier) bool {
 	if a.Algorithm.String() != oidPBES2 { // the library knows which of the older ones there are
 		var p struct {
 			Salt   []byte
 			Rounds int
 		}
-		return parse(a.Parameters.FullBytes, &p) && p.Rounds <= maxRounds
+		return parse(a.Parameters.FullBytes, &p) && 0 < p.Rounds && p.Rounds <= maxRounds
 	}
 	var p struct{ KDF, Scheme pkix.AlgorithmIdentifier }
 	var k struct {
@@ -248,7 +257,7 @@ func quick(a pkix.AlgorithmIdentifier) bool {
 		PRF    pkix.AlgorithmIdentifier `asn1:"optional"`
 	}
 	return parse(a.Parameters.FullBytes, &p) && p.KDF.Algorithm.String() == oidPBKDF2 &&
-		parse(p.KDF.Parameters.FullBytes, &k) && k.Rounds <= maxRounds
+		parse(p.KDF.Parameters.FullBytes, &k) && 0 < k.Rounds && k.Rounds <= maxRounds
 }
 
 // parse reads DER and nothing behind it.
@@ -266,10 +275,12 @@ func encode(of any) []byte {
 // wrap makes a ContentInfo of type data.
 func wrap(data []byte) contentInfo { return contentInfo{oid(oidData), explicit(encode(data))} }
 
+// explicit puts DER under an explicit tag 0, as ContentInfo and SafeBag have it.
 func explicit(der []byte) asn1.RawValue {
 	return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: der}
 }
 
+// oid reads a dotted identifier, one of the constants above.
 func oid(dotted string) (id asn1.ObjectIdentifier) {
 	for arc := range strings.SplitSeq(dotted, ".") {
 		n, _ := strconv.Atoi(arc)

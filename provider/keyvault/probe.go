@@ -12,6 +12,8 @@ import (
 // Probe asks the vault without a token, and expects to be asked for one: the name resolves, a connection comes about, the
 // certificate is good and Key Vault answers. It proves nothing of the identity's rights, and costs no exchange. It takes
 // four seconds at most; the error is an *secret.Error.
+//
+// Any answer but a 401 with Key Vault's own challenge counts as a failure: a captive portal or a proxy answers, too.
 func (v *Vault) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()

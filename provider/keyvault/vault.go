@@ -34,6 +34,7 @@ type Options struct {
 }
 
 // Bounds of one read. Three tries and the pauses between them end before the 15 s that a read may take.
+// The SDK's own bounds are of no use here: without a TryTimeout one try lasts for as long as the vault is silent.
 const (
 	tryLimit      = 4 * time.Second
 	maxTries      = 3
@@ -42,6 +43,7 @@ const (
 )
 
 // Vault is one Key Vault, opened by one identity. It is safe for concurrent use.
+// clients has one for each subject, since a client's pipeline keeps the token of the last one who asked.
 type Vault struct {
 	alias, url, host string
 	scope            string // the only one that a token is asked for
@@ -79,6 +81,11 @@ func New(o Options) (*Vault, error) {
 }
 
 // parseURL returns a vault's host in lower case and the scope of its cloud.
+//
+// No path, port or query may stand behind it and only one label before the suffix:
+// else a slip in the
+// configuration could make another host the one we talk to. The SDK compares the challenge's resource with
+// the host, but trusts the host it is given.
 func parseURL(raw string) (host, scope string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -105,6 +112,8 @@ func vaultName(s string) bool {
 func (v *Vault) Subject(r secret.Request) string { return v.identity.Subject(r) }
 
 // client returns the subject's client, which is made at the first read and kept.
+//
+// The SDK's check that a challenge is about the vault's own domain stays on, and guard is asked besides.
 func (v *Vault) client(subject string) (*azsecrets.Client, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -137,6 +146,7 @@ func (v *Vault) forget(subject string, c *azsecrets.Client) {
 }
 
 // guard stands between the SDK, which asks for a token for whatever resource a challenge names, and the identity.
+// It is all of ours that the SDK holds: what goes through it is an *secret.Error or a token for Key Vault.
 type guard struct {
 	vault *Vault
 	next  azcore.TokenCredential
@@ -171,6 +181,7 @@ func (tryTimeout) Do(req *policy.Request) (*http.Response, error) {
 }
 
 // bounded bounds what an answer may hold.
+// Without it, whoever answers for the vault could fill the memory: the SDK reads every answer whole.
 type bounded struct{ next http.RoundTripper }
 
 // RoundTrip sends the request.
