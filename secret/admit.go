@@ -1,6 +1,9 @@
 package secret
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Admit judges what a source gave for a grant at the time now, also when it comes from a cache: Key Vault hands out
 // expired and not yet valid secrets ("nbf" and "exp" are advisory there), so here they hold. It returns the value that was
@@ -23,7 +26,10 @@ func (p *Policy) Admit(g Grant, f Fetched, now time.Time) (Fetched, error) {
 	case !f.NotBefore.IsZero() && now.Before(f.NotBefore):
 		return Fetched{}, Fail(Denied, ReasonNotYet, g.Ref.String()+" is not valid before "+stamp(f.NotBefore))
 	case !f.Expires.IsZero() && !now.Before(f.Expires):
-		return Fetched{}, Fail(Denied, ReasonExpired, g.Ref.String()+" expired at "+stamp(f.Expires)+": set a new version in Key Vault")
+		return Fetched{}, Fail(Denied, ReasonExpired, g.Ref.String()+" expired at "+stamp(f.Expires)+expiredRemedy(f.Form))
+	case f.MinLife > 0 && f.Expires.Sub(now) < f.MinLife:
+		return Fetched{}, Fail(Denied, ReasonShort, fmt.Sprintf("%s lives until %s only, and its min_life asks for %s more: lower min_life, "+
+			"or raise the life of tokens in Entra", g.Ref, stamp(f.Expires), f.MinLife))
 	case demands.MustExpire && f.Expires.IsZero():
 		return Fetched{}, Fail(Denied, ReasonNoExpiry, g.Ref.String()+" has no expiry, and the vault's must_expire demands one")
 	case demands.MaxAge > 0 && now.Sub(f.Created) > demands.MaxAge:
@@ -43,6 +49,14 @@ func (p *Policy) Admit(g Grant, f Fetched, now time.Time) (Fetched, error) {
 	}
 	f.Note = note
 	return f, nil
+}
+
+// expiredRemedy says what to do about what has expired. A token was good when it was made, so a clock is wrong.
+func expiredRemedy(f Form) string {
+	if f == FormToken {
+		return ": compare this machine's clock"
+	}
+	return ": set a new version in Key Vault"
 }
 
 // stamp writes a time as the record does, RFC 3339 in UTC.

@@ -13,6 +13,7 @@ const (
 	EventStart    EventKind = "start"    // the process began to write this record
 	EventConfig   EventKind = "config"   // a configuration was accepted or refused
 	EventSecret   EventKind = "secret"   // a proven request for a secret
+	EventRegistry EventKind = "registry" // a proven request for the credentials of registries
 	EventUnproven EventKind = "unproven" // a request that nobody we know sent
 	EventStop     EventKind = "stop"     // the process ended in order
 )
@@ -50,6 +51,7 @@ type Event struct {
 	Identity string        // the identity's name in the configuration
 	How      string        // one of the How constants
 	Config   string        // lower-case hex SHA-256 of the configuration in force
+	Expires  time.Time     // when a short-lived token that was released ends; zero for what is stored
 	Detail   string        // a safe sentence for people: what a configuration changed, why a source failed
 	Took     time.Duration // from the request's head to the decision to release
 }

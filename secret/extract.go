@@ -2,6 +2,7 @@ package secret
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"strconv"
@@ -17,6 +18,8 @@ func extract(f *Fetched, key string) (value []byte, note, problem string) {
 	switch {
 	case f.Flaw != "" && (f.Form != FormPKCS12 || key != partPFX):
 		return nil, "", f.Flaw
+	case f.Form == FormToken:
+		value, problem = keyOf(f.Value.Reveal(), cmp.Or(key, "token"))
 	case f.Form == FormPKCS12, f.Form == FormPEM && key != "":
 		return certificatePart(f.Value.Reveal(), key, f.Form)
 	case key != "":

@@ -57,7 +57,8 @@ const (
 	ReasonExpired  Reason = "expired"
 	ReasonTooOld   Reason = "too-old"
 	ReasonNoExpiry Reason = "no-expiry"
-	ReasonKey      Reason = "key" // also the guard's: no key of ours verifies the request
+	ReasonKey      Reason = "key"       // also the guard's: no key of ours verifies the request
+	ReasonShort    Reason = "too-short" // a token lives for less than the configuration asks
 )
 
 // Reasons that a source gives.

@@ -20,6 +20,10 @@ const (
 // also lead into an object inside, or a part of the certificate that it is.
 type Ref struct{ Vault, Name, Version, Key string }
 
+// TokenDoor is the alias under which the short-lived tokens of a configuration are read, as if they were secrets of a vault
+// of that name. No vault may take it.
+const TokenDoor = "tokens"
+
 // String writes the reference as ParseRef reads it.
 func (r Ref) String() string {
 	s := r.Vault + "/" + r.Name

@@ -76,6 +76,9 @@ func (s *Service) obtain(ctx context.Context, event *Event) (f Fetched, err erro
 		return Fetched{}, lateness(err)
 	}
 	event.Version, event.Identity, event.How = whole.Version, whole.Identity, whole.How
+	if whole.Form == FormToken {
+		event.Expires = whole.Expires
+	}
 	f, err = s.Policy.Admit(*d.Grant, whole, s.Now())
 	// A part was asked for, or nothing may leave: the whole is not needed any more.
 	if err != nil || !f.Value.is(whole.Value) {

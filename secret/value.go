@@ -65,19 +65,22 @@ type Fetched struct {
 	NotBefore time.Time
 	Expires   time.Time
 	Enabled   bool
-	Form      Form   // what the value is
-	Flaw      string // why the source could not make of it what it says it is; a safe sentence, "" if it could
-	Note      string // what Admit has to say of a value that it lets go; a safe sentence, mostly ""
+	MinLife   time.Duration // how much of its life must be left whenever it is given; zero: no demand
+	Form      Form          // what the value is
+	Flaw      string        // why the source could not make of it what it says it is; a safe sentence, "" if it could
+	Note      string        // what Admit has to say of a value that it lets go; a safe sentence, mostly ""
 }
 
 // Form says what a value is, which decides what the keys of a reference mean.
 type Form uint8
 
-// The forms. PEM and PKCS12 are how Key Vault stores a certificate: their keys are key, cert, chain and pfx.
+// The forms. PEM and PKCS12 are how Key Vault stores a certificate: their keys are key, cert, chain and pfx. A token's are
+// what was put beside it, as expires or username; without a key it is the token alone.
 const (
 	FormText   Form = iota // text; its keys are those of the JSON object in it
 	FormPEM                // PEM blocks, as stored
 	FormPKCS12             // PEM blocks of what was in the PKCS#12, if it could be opened, and the file itself in a block "PKCS12"
+	FormToken              // a JSON object made by us: the token under "token", and what belongs to it
 )
 
 // How a value came, for the record.
@@ -86,4 +89,5 @@ const (
 	HowBuild   = "build"   // read for this build less than a minute ago
 	HowJoined  = "joined"  // read by a request that was under way
 	HowStale   = "stale"   // the last value, while Key Vault can't answer
+	HowMinted  = "minted"  // a token made for this request
 )

@@ -63,11 +63,15 @@ func appendLine(dst []byte, h *head, s stamp, e *secret.Event) []byte {
 	w.text("pool", e.Caller.Pool)
 	w.text("key", e.Caller.Key)
 	w.text("remote", e.Caller.Remote)
-	if e.Kind == secret.EventSecret && e.Request != (secret.Request{}) {
+	if (e.Kind == secret.EventSecret || e.Kind == secret.EventRegistry) && e.Request != (secret.Request{}) {
 		w.request(&e.Request)
 	}
 	w.text("secret", e.Secret)
 	w.text("version", e.Version)
+	if !e.Expires.IsZero() {
+		w.name("expires")
+		w.buf = append(e.Expires.UTC().AppendFormat(append(w.buf, '"'), time.RFC3339), '"')
+	}
 	w.text("binding", e.Binding)
 	w.text("denied_by", e.DeniedBy)
 	w.text("identity", e.Identity)

@@ -31,7 +31,7 @@ func (c explainCommand) replay(out *printer) error {
 		if err != nil {
 			return err
 		}
-		if (e.Kind == secret.EventSecret || e.Kind == secret.EventUnproven) && wanted(&e) {
+		if (e.Kind == secret.EventSecret || e.Kind == secret.EventRegistry || e.Kind == secret.EventUnproven) && wanted(&e) {
 			if err := r.one(&e); err != nil {
 				return err
 			}
