@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"context"
 	"strings"
 	"time"
 )
@@ -107,3 +108,19 @@ func validSlug(s string) bool {
 
 // unprintable is true for a blank, ASCII's control characters and DEL.
 func unprintable(r rune) bool { return r <= ' ' || r == 0x7f }
+
+type requestKey struct{}
+
+// WithRequest returns a context that carries the request through code that knows nothing of requests: Azure's SDK, which
+// passes a context's values on to whoever makes its assertions.
+func WithRequest(ctx context.Context, r Request) context.Context {
+	return context.WithValue(ctx, requestKey{}, &r)
+}
+
+// RequestOf returns the request that the context carries; the zero one if it carries none.
+func RequestOf(ctx context.Context) Request {
+	if r, ok := ctx.Value(requestKey{}).(*Request); ok {
+		return *r
+	}
+	return Request{}
+}

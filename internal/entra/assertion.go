@@ -10,11 +10,14 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// Assertion makes the assertion that is exchanged for a token of the subject. It is called once for each exchange, may
-// be called by several goroutines at once, and its errors are *secret.Error without a byte of any assertion.
+// Assertion makes the assertion that is exchanged for a token of the subject. It is called for each exchange, may be called
+// by several goroutines at once, and its errors are *secret.Error without a byte of any assertion. The context carries the
+// request that the exchange was begun for, if it was begun for one (secret.RequestOf).
 type Assertion func(ctx context.Context, subject string) (string, error)
 
 // maxTokenFile bounds a token's file, in bytes. A projected token has about one KiB.
@@ -36,6 +39,39 @@ func TokenFile(path string) Assertion {
 		}
 		return content, nil
 	}
+}
+
+// managedAssertion makes an Assertion of a managed identity of the machine: its token for Entra's exchange audience is
+// what an application or another identity of the same tenant takes as proof, where a federated credential names the tenant's issuer
+// (https://login.microsoftonline.com/TENANT/v2.0) and the managed identity's principal ID ("Configure an application to trust a
+// managed identity"). It must be a user-assigned one.
+//
+// It is an identity inside an identity, so that its failures are told like those of one that opens vaults itself.
+func managedAssertion(o Options) Assertion {
+	inner := &Identity{options: Options{
+		Name: o.Name, ClientID: o.AssertionManaged, Cloud: o.Cloud, Managed: true, Transport: o.Transport, Now: o.Now, Log: o.Log,
+	}}
+	inner.cloud, _ = cloudOf(o.Cloud) // New has asked before
+	inner.client = client(fence{next: o.Transport})
+	scope := policy.TokenRequestOptions{Scopes: []string{audience(o.Cloud) + "/.default"}}
+	return func(ctx context.Context, _ string) (string, error) {
+		token, failure := inner.askOnce(ctx, "", scope)
+		if token.Token != "" { // an older one, if there is a failure as well
+			return token.Token, nil
+		}
+		return "", failure
+	}
+}
+
+// audience is what an assertion must be for in a cloud: Microsoft's "Federated identity credentials overview".
+func audience(cloud string) string {
+	switch cloud {
+	case "usgovernment":
+		return "api://AzureADTokenExchangeUSGov"
+	case "china":
+		return "api://AzureADTokenExchangeChina"
+	}
+	return "api://AzureADTokenExchange"
 }
 
 var (

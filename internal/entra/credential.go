@@ -25,6 +25,7 @@ const (
 type credential struct {
 	identity *Identity
 	subject  string
+	used     uint64 // guarded by Identity.mu
 
 	mu    sync.Mutex
 	lanes map[string]*lane
@@ -45,8 +46,21 @@ func (c *credential) GetToken(ctx context.Context, opts policy.TokenRequestOptio
 			fmt.Sprintf("%s: the vault says that it belongs to tenant %s: use an identity of that tenant, or correct tenant_id",
 				c.identity, tenantLike(opts.TenantID)))
 	}
+	if subjects := c.identity.options.Subjects; subjects != nil && c.subject == "" {
+		return azcore.AccessToken{}, noSubject(c.identity, subjects, secret.RequestOf(ctx))
+	}
 	opts.TenantID = "" // it is our own, in our spelling
 	return c.lane(opts.Scopes[0]).get(ctx, opts)
+}
+
+// noSubject says why a request has no subject, which Identity.Subject could not.
+func noSubject(i *Identity, subjects func(secret.Request) (string, error), r secret.Request) *secret.Error {
+	if _, err := subjects(r); err != nil {
+		e := *secret.AsError(err)
+		e.Detail = fmt.Sprintf("%s: %s", i, e.Detail)
+		return &e
+	}
+	return secret.Fail(secret.Internal, secret.ReasonInternal, fmt.Sprintf("%s was asked for a token without saying for whom", i))
 }
 
 // tenantLike prints what a stranger calls a tenant.
@@ -77,10 +91,12 @@ type lane struct {
 	identity       *Identity
 	subject, scope string
 
-	mu    sync.Mutex
-	token azcore.AccessToken
-	under *exchange // the one under way
-	tried time.Time // when the last one began
+	mu     sync.Mutex
+	token  azcore.AccessToken
+	under  *exchange     // the one under way
+	tried  time.Time     // when the last one began
+	failed *secret.Error // why the last one brought no new token
+	kept   bool          // somebody renews it
 }
 
 // exchange is one attempt to get a token, and all who wait for it.
@@ -95,7 +111,7 @@ type exchange struct {
 
 // get waits for a token as long as ctx lets it; the exchange itself does not end with ctx.
 func (l *lane) get(ctx context.Context, opts policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	token, e := l.enter(opts)
+	token, e := l.enter(opts, secret.RequestOf(ctx))
 	if e == nil {
 		return token, nil
 	}
@@ -116,20 +132,22 @@ func (l *lane) get(ctx context.Context, opts policy.TokenRequestOptions) (azcore
 // For a token of an hour and no advice of Entra's on when to renew it: until minute 55 it is served and nothing else
 // happens; then it is still served, and a new one is fetched behind it, at most every refreshAgain; in the last 5
 // seconds callers wait for the new one.
-func (l *lane) enter(opts policy.TokenRequestOptions) (azcore.AccessToken, *exchange) {
+//
+// The request is the one that an assertion is made for, if a new exchange begins.
+func (l *lane) enter(opts policy.TokenRequestOptions, r secret.Request) (azcore.AccessToken, *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.identity.options.Now()
 	if opts.Claims == "" && now.Before(l.token.ExpiresOn.Add(-spare)) {
 		if ripe(l.token, now) && now.Sub(l.tried) >= refreshAgain {
-			l.begin(opts, now)
+			l.begin(opts, r, now)
 		}
 		return l.token, nil
 	}
 	// One under way with other claims does not answer this demand. It goes on for those who wait for it, and
 	// run leaves under alone when it ends.
 	if l.under == nil || l.under.claims != opts.Claims {
-		l.begin(opts, now)
+		l.begin(opts, r, now)
 	}
 	return azcore.AccessToken{}, l.under
 }
@@ -145,22 +163,22 @@ func ripe(t azcore.AccessToken, now time.Time) bool {
 
 // begin starts an exchange. lane.mu is held.
 // The exchange hangs on the identity's context: a first caller who hangs up fails nobody else.
-func (l *lane) begin(opts policy.TokenRequestOptions, now time.Time) {
+func (l *lane) begin(opts policy.TokenRequestOptions, r secret.Request, now time.Time) {
 	e := &exchange{claims: opts.Claims, done: make(chan struct{})}
 	l.under, l.tried = e, now
-	go l.run(e, opts)
+	go l.run(e, opts, r)
 }
 
 // run makes the exchange and keeps what it brings.
-func (l *lane) run(e *exchange, opts policy.TokenRequestOptions) {
-	token, err := l.identity.exchange(l.subject, opts)
+func (l *lane) run(e *exchange, opts policy.TokenRequestOptions, r secret.Request) {
+	token, err := l.identity.exchange(l.subject, opts, r)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.under == e {
 		l.under = nil
 	}
-	e.token, e.err = token, err
+	e.token, e.err, l.failed = token, err, err
 	// A failure beside a token means that this token is an older one and no newer could be had: callers get the token,
 	// the status gets the failure.
 	if token.Token != "" {

@@ -26,7 +26,9 @@ const (
 // exchange gets a token from Entra within the identity's limit. The SDK runs in a goroutine of its own, because some of
 // its locks, and whoever makes the assertion, may not look at the context.
 // It returns within limit and grace, also when that goroutine does not; running then goes on counting it until it ends.
-func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions) (azcore.AccessToken, *secret.Error) {
+//
+// The request is whom the assertion is made for, where that is our own issuer's.
+func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions, r secret.Request) (azcore.AccessToken, *secret.Error) {
 	if i.running.Add(1) > maxRunning {
 		i.running.Add(-1)
 		return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonTimeout,
@@ -36,7 +38,7 @@ func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions) (az
 	if i.options.Managed {
 		limit = managedLimit
 	}
-	ctx, cancel := context.WithTimeout(i.ctx, limit)
+	ctx, cancel := context.WithTimeout(secret.WithRequest(i.ctx, r), limit)
 	defer cancel()
 	type outcome struct {
 		token azcore.AccessToken
@@ -47,6 +49,9 @@ func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions) (az
 	go func() {
 		defer i.running.Add(-1)
 		token, err := i.ask(ctx, subject, opts)
+		if err != nil && subject != "" {
+			err.Detail += " (the assertion's subject is " + subject + ")"
+		}
 		done <- outcome{token, err}
 	}()
 	select {
@@ -65,10 +70,49 @@ func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions) (az
 	}
 }
 
-// ask makes one exchange through the SDK, with a credential of its own: it costs a small request more each hour or so,
-// and nobody ever waits for another's lock or meets another's cached token. It may return a good token and a failure: the
-// token is an older one, and the failure is why there is no newer.
-func (i *Identity) ask(ctx context.Context, subject string, opts policy.TokenRequestOptions) (token azcore.AccessToken, failure *secret.Error) {
+// Pauses before an exchange is made again that Entra refused as it refuses one whose federated credential was made just
+// now. Not every node of Entra's knows of it at once, so that it may be accepted and then refused for some minutes
+// (Microsoft's "Important considerations and restrictions for federated identity credentials"). The SDK tries no refusal again.
+var propagation = [...]time.Duration{300 * time.Millisecond, time.Second}
+
+// ask makes an exchange, again where a federated credential may not be known everywhere yet. It may return a good token and
+// a failure: the token is an older one, and the failure is why there is no newer.
+func (i *Identity) ask(ctx context.Context, subject string, opts policy.TokenRequestOptions) (azcore.AccessToken, *secret.Error) {
+	token, failure := i.askOnce(ctx, subject, opts)
+	for _, pause := range propagation {
+		if failure == nil || !propagating(code(failure.Detail)) || !sleep(ctx, pause) {
+			break
+		}
+		token, failure = i.askOnce(ctx, subject, opts)
+	}
+	return token, failure
+}
+
+// propagating tells whether a new federated credential is refused with this code by a node that has not heard of it. One that
+// is wrong for good is refused so, too: it costs two exchanges more.
+func propagating(code string) bool {
+	switch code {
+	case "AADSTS70021", "AADSTS70025", "AADSTS700211", "AADSTS700213":
+		return true
+	}
+	return false
+}
+
+// sleep is false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// askOnce makes one exchange through the SDK, with a credential of its own: it costs a small request more each hour or so,
+// and nobody ever waits for another's lock or meets another's cached token.
+func (i *Identity) askOnce(ctx context.Context, subject string, opts policy.TokenRequestOptions) (token azcore.AccessToken, failure *secret.Error) {
 	defer func() {
 		if p := recover(); p != nil {
 			token = azcore.AccessToken{}
@@ -78,7 +122,11 @@ func (i *Identity) ask(ctx context.Context, subject string, opts policy.TokenReq
 	// The SDK passes the context's values on, to the assertion's callback as to the transport. That is how both report.
 	t := &trace{}
 	ctx = context.WithValue(ctx, traceKey{}, t)
-	c, err := i.sdk(subject)
+	client, failure := i.clientOf(secret.RequestOf(ctx))
+	if failure != nil {
+		return token, failure
+	}
+	c, err := i.sdk(client, subject)
 	if err != nil {
 		return token, secret.Fail(secret.Internal, secret.ReasonInternal, fmt.Sprintf("%s: the SDK refuses its configuration", i))
 	}
@@ -98,7 +146,7 @@ func (i *Identity) ask(ctx context.Context, subject string, opts policy.TokenReq
 // sdk makes the SDK's credential. Its defaults are not good enough here: a managed identity would be asked six times
 // again, for over a minute, and a federated one would first ask login.microsoftonline.com whether the authority is one
 // of Microsoft's, which cloudOf knows. AdditionallyAllowedTenants stays empty, as a second guard behind GetToken's.
-func (i *Identity) sdk(subject string) (azcore.TokenCredential, error) {
+func (i *Identity) sdk(client, subject string) (azcore.TokenCredential, error) {
 	o := policy.ClientOptions{
 		Cloud:     i.cloud,
 		Transport: i.client,
@@ -112,10 +160,10 @@ func (i *Identity) sdk(subject string) (azcore.TokenCredential, error) {
 		}
 		return azidentity.NewManagedIdentityCredential(m)
 	}
-	// The SDK tries again after 408, 429, 500, 502, 503, 504 and broken connections, but not after a refusal with an
-	// AADSTS code: not even after one that only means that a new federated credential is not known everywhere yet.
+	// The SDK tries again after 408, 429, 500, 502, 503, 504 and broken connections, and not after a refusal with an AADSTS
+	// code, which is why ask does.
 	o.Retry = policy.RetryOptions{MaxRetries: 2, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 5 * time.Second, TryTimeout: 8 * time.Second}
-	return azidentity.NewClientAssertionCredential(i.options.TenantID, i.options.ClientID,
+	return azidentity.NewClientAssertionCredential(i.options.TenantID, client,
 		func(ctx context.Context) (string, error) { return i.assert(ctx, subject) },
 		&azidentity.ClientAssertionCredentialOptions{ClientOptions: o, DisableInstanceDiscovery: true})
 }

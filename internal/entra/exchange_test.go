@@ -26,7 +26,7 @@ func TestManyCallersGetOneToken(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {
-			if _, err := get(t, t.Context(), i); err != nil {
+			if _, err := get(t, t.Context(), i.Credential("")); err != nil {
 				t.Error(err)
 			}
 		})
@@ -100,13 +100,13 @@ func TestFaultsOfEntra(t *testing.T) {
 			w := shared.with(t)
 			i := w.identity()
 			remove := w.Fault(c.target, c.fault)
-			_, err := get(t, t.Context(), i)
+			_, err := get(t, t.Context(), i.Credential(""))
 			want(t, err, c.kind, c.reason, c.detail)
 			if s := i.Status(); s.State != entra.Broken || s.Error != err.Error() {
 				t.Errorf("the status is %+v", s)
 			}
 			remove()
-			_, err = get(t, t.Context(), i)
+			_, err = get(t, t.Context(), i.Credential(""))
 			works(t, err)
 			if n := w.Count(evil.Host(), ""); n != 0 {
 				t.Errorf("%d requests went elsewhere", n)
@@ -175,14 +175,14 @@ func TestAHangingEntraIsGivenUp(t *testing.T) {
 		}
 		defer i.Close()
 		start := time.Now()
-		_, failure := get(t, t.Context(), i)
+		_, failure := get(t, t.Context(), i.Credential(""))
 		want(t, failure, secret.Unavailable, secret.ReasonTimeout, login)
 		if took := time.Since(start); took > 13*time.Second {
 			t.Errorf("took %s", took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, failure = get(t, ctx, i)
+		_, failure = get(t, ctx, i.Credential(""))
 		want(t, failure, secret.Late, secret.ReasonTimeout)
 	})
 }
@@ -210,7 +210,7 @@ func TestAHangingAssertionHoldsUpNobody(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	_, err := get(t, ctx, i)
+	_, err := get(t, ctx, i.Credential(""))
 	want(t, err, secret.Late, secret.ReasonTimeout)
 	_, err = w.token(i, func(o *policy.TokenRequestOptions) { o.Scopes = []string{"https://vault.usgovcloudapi.net/.default"} })
 	if err != nil && err.Reason != secret.ReasonIdentity { // Entra need not know the resource; it answered
@@ -239,7 +239,7 @@ func TestAHangingAssertionIsGivenUpAndHealed(t *testing.T) {
 		defer i.Close()
 		for n := range 18 {
 			start := time.Now()
-			_, failure := get(t, t.Context(), i)
+			_, failure := get(t, t.Context(), i.Credential(""))
 			want(t, failure, secret.Unavailable, secret.ReasonTimeout)
 			if took := time.Since(start); (took > 13*time.Second) || (n >= 16) != (took == 0) {
 				t.Errorf("number %d took %s", n, took)
@@ -248,7 +248,7 @@ func TestAHangingAssertionIsGivenUpAndHealed(t *testing.T) {
 		calls.Store(20)
 		close(release)
 		synctest.Wait()
-		_, failure := get(t, t.Context(), i)
+		_, failure := get(t, t.Context(), i.Credential(""))
 		want(t, failure, secret.Unavailable, secret.ReasonIdentity, "well again")
 	})
 }

@@ -14,20 +14,27 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// Options describe one identity. Exactly one of AssertionFile, Assertion and Managed says where its proof comes from.
+// Options describe one identity. Exactly one of AssertionFile, AssertionManaged, Assertion and Managed says where its
+// proof comes from.
 type Options struct {
-	Name     string // in the configuration; for errors, the log and the record
-	TenantID string // a GUID: Key Vault names its tenant so, and the two must be equal; empty only with Managed
-	ClientID string // of the application or the user-assigned identity; empty, with Managed: the machine's own
-	Cloud    string // public (also if empty), usgovernment or china
+	Name     string            // in the configuration; for errors, the log and the record
+	TenantID string            // a GUID: Key Vault names its tenant so, and the two must be equal; empty only with Managed
+	ClientID string            // of the application or the user-assigned identity; empty, with Managed: the machine's own
+	Clients  map[string]string // instead of ClientID, with Subjects: a repository's uid at the forge → the client ID of its own
+	Cloud    string            // public (also if empty), usgovernment or china
 
-	AssertionFile string    // read at each exchange, as TokenFile does
-	Assertion     Assertion // anything else that makes assertions
-	Managed       bool      // a managed identity of the machine
+	AssertionFile    string    // read at each exchange, as TokenFile does
+	AssertionManaged string    // the client ID of a managed identity of the machine, whose token is the assertion
+	Assertion        Assertion // anything else that makes assertions, such as an issuer of our own
+	Managed          bool      // a managed identity of the machine, which stands for itself
+
+	// Subjects names whom an assertion speaks of, request by request; nil: of one and the same. Its errors are *secret.Error.
+	Subjects func(secret.Request) (string, error)
 
 	Transport http.RoundTripper // to Entra, and to the machine's metadata endpoint; required. See NewTransport
 	Log       zerolog.Logger    // alarms: an identity that fails, and works again
@@ -45,9 +52,16 @@ type Identity struct {
 	running atomic.Int32 // exchanges that have not returned, among them those that nobody waits for any more
 	health  health
 
+	fresh *semaphore.Weighted // exchanges for tokens that are not kept
+
 	mu          sync.Mutex
 	credentials map[string]*credential // by subject; tenant and client are the identity's own
+	uses        uint64                 // counts calls of Credential, to tell which subject was asked for last
 }
+
+// maxSubjects bounds how many subjects an identity remembers tokens of. A deploy target is a writer's text, so there may be
+// more of them than anybody has applications.
+const maxSubjects = 1024
 
 // New checks the options and makes an Identity; it asks nobody for anything yet. The error says what to change.
 func New(o Options) (*Identity, error) {
@@ -61,27 +75,38 @@ func New(o Options) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity %s: %w", o.Name, err)
 	}
-	if o.AssertionFile != "" {
-		o.Assertion = TokenFile(o.AssertionFile)
+	i := &Identity{options: o, cloud: conf, credentials: map[string]*credential{}, fresh: semaphore.NewWeighted(maxRunning)}
+	switch {
+	case o.AssertionFile != "":
+		i.options.Assertion = TokenFile(o.AssertionFile)
+	case o.AssertionManaged != "":
+		i.options.Assertion = managedAssertion(o)
 	}
-	i := &Identity{options: o, cloud: conf, credentials: map[string]*credential{}}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	f := fence{next: o.Transport}
 	if !o.Managed {
 		f.host = authority(conf)
 	}
-	i.client = &http.Client{
+	i.client = client(f)
+	return i, nil
+}
+
+// client makes an HTTP client of the fence.
+func client(f fence) *http.Client {
+	return &http.Client{
 		Transport: f,
 		// A redirect would carry the assertion along.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return i, nil
 }
+
+// Audience is what an assertion must be for that Entra exchanges in the identity's cloud.
+func (i *Identity) Audience() string { return audience(i.options.Cloud) }
 
 // check is about what would otherwise show at the first exchange only, which is when a build waits for it.
 func (o *Options) check() error {
 	proofs := 0
-	for _, is := range []bool{o.AssertionFile != "", o.Assertion != nil, o.Managed} {
+	for _, is := range []bool{o.AssertionFile != "", o.AssertionManaged != "", o.Assertion != nil, o.Managed} {
 		if is {
 			proofs++
 		}
@@ -89,12 +114,14 @@ func (o *Options) check() error {
 	switch {
 	case proofs != 1:
 		return errors.New("say where its proof comes from, once: an assertion's file (AZURE_FEDERATED_TOKEN_FILE, which the " +
-			"workload identity webhook sets) or a managed identity")
+			"workload identity webhook sets), a managed identity, or an issuer of our own")
 	case o.Transport == nil:
 		return errors.New("no transport")
 	case !o.Managed && !guid(o.TenantID), o.Managed && o.TenantID != "" && !guid(o.TenantID):
 		return fmt.Errorf("tenant_id %q: write the tenant's GUID (AZURE_TENANT_ID); a domain's name never equals what Key Vault says", o.TenantID)
-	case !o.Managed && o.ClientID == "":
+	case o.Clients != nil && (o.Subjects == nil || o.ClientID != ""):
+		return errors.New("clients stand instead of client_id, and only where the assertion is our own issuer's")
+	case !o.Managed && o.Clients == nil && o.ClientID == "":
 		return errors.New("client_id is missing: write the application's GUID (AZURE_CLIENT_ID)")
 	// It would be sent to Entra as it is, and come back as an application that does not exist.
 	case strings.ContainsFunc(o.ClientID, func(r rune) bool { return r <= ' ' || r > '~' }):
@@ -144,20 +171,60 @@ func guid(s string) bool {
 // Name is the identity's name in the configuration.
 func (i *Identity) Name() string { return i.options.Name }
 
-// Subject names whom Entra sees for a request. An identity with one assertion has one subject, the empty one.
-func (i *Identity) Subject(secret.Request) string { return "" }
+// Subject names whom Entra sees for a request: always the empty one for an identity with one assertion. It is empty as
+// well where the request can't have a subject; the credential of that one says why.
+func (i *Identity) Subject(r secret.Request) string {
+	if i.options.Subjects == nil {
+		return ""
+	}
+	subject, err := i.options.Subjects(r)
+	if err != nil {
+		return ""
+	}
+	return subject
+}
 
-// Credential gives the credential for a subject, always the same one: MSAL's cache does not look at the assertion, so
-// two subjects that shared a credential would get each other's tokens.
+// Credential gives the credential for a subject, the same one while it is in use: MSAL's cache does not look at the
+// assertion, so two subjects that shared a credential would get each other's tokens. Where the subject is a request's, the
+// context of GetToken carries that request (secret.WithRequest).
 func (i *Identity) Credential(subject string) azcore.TokenCredential {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	c := i.credentials[subject]
 	if c == nil {
+		if len(i.credentials) >= maxSubjects {
+			i.forgetOne()
+		}
 		c = &credential{identity: i, subject: subject, lanes: map[string]*lane{}}
 		i.credentials[subject] = c
 	}
+	i.uses++
+	c.used = i.uses
 	return c
+}
+
+// forgetOne drops the credential that was asked for longest ago. Identity.mu is held.
+// Whoever holds it goes on with it; who asks next exchanges anew.
+func (i *Identity) forgetOne() {
+	oldest, used := "", i.uses+1
+	for subject, c := range i.credentials {
+		if c.used < used {
+			oldest, used = subject, c.used
+		}
+	}
+	delete(i.credentials, oldest)
+}
+
+// clientOf is the application that stands for the request.
+func (i *Identity) clientOf(r secret.Request) (string, *secret.Error) {
+	if i.options.Clients == nil {
+		return i.options.ClientID, nil
+	}
+	if client := i.options.Clients[r.Repo.UID]; client != "" {
+		return client, nil
+	}
+	return "", secret.Fail(secret.Unavailable, secret.ReasonIdentity,
+		fmt.Sprintf("%s: no client is listed for the repository %s with the uid %q: add it to the identity's clients", i, r.Repo.Slug, r.Repo.UID))
 }
 
 // Close ends the exchanges under way. The identity gives only tokens that it has after it.
@@ -171,6 +238,8 @@ func (i *Identity) String() string {
 		return fmt.Sprintf("identity %s (the machine's own)", o.Name)
 	case o.Managed:
 		return fmt.Sprintf("identity %s (managed, client %s)", o.Name, o.ClientID)
+	case o.Clients != nil:
+		return fmt.Sprintf("identity %s (a client for each repository, in tenant %s)", o.Name, o.TenantID)
 	}
 	return fmt.Sprintf("identity %s (client %s in tenant %s)", o.Name, o.ClientID, o.TenantID)
 }

@@ -72,7 +72,7 @@ func TestEveryCloudHasItsAuthority(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, failure := get(t, t.Context(), i)
+		_, failure := get(t, t.Context(), i.Credential(""))
 		want(t, failure, secret.Unavailable, secret.ReasonIdentity, host)
 		if asked != host {
 			t.Errorf("cloud %q: asked %q", cloud, asked)

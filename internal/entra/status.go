@@ -27,7 +27,9 @@ type Status struct {
 	TenantID     string    `json:"tenant_id,omitempty"`
 	ClientID     string    `json:"client_id,omitempty"`
 	Cloud        string    `json:"cloud"`
-	Assertion    string    `json:"assertion"` // file, managed or other
+	Clients      int       `json:"clients,omitempty"`  // where each repository has its own
+	Assertion    string    `json:"assertion"`          // file, managed, managed-assertion (of an application), issuer (ours) or other
+	Subjects     int       `json:"subjects,omitempty"` // how many have been asked for lately, with an issuer
 	File         string    `json:"file,omitempty"`
 	State        State     `json:"state"`
 	LastExchange time.Time `json:"last_exchange,omitzero"` // that brought a token
@@ -93,6 +95,14 @@ func (i *Identity) note(token azcore.AccessToken, err *secret.Error) {
 	h.alarmed, h.alarmAt, h.failures = h.error, now, 0
 }
 
+// noteFresh keeps how an exchange for a token ended that is not kept; the one that is goes on serving.
+func (i *Identity) noteFresh(err *secret.Error) {
+	i.health.mu.Lock()
+	kept := azcore.AccessToken{ExpiresOn: i.health.expires}
+	i.health.mu.Unlock()
+	i.note(kept, err)
+}
+
 var writtenCode = regexp.MustCompile(`\bAADSTS[0-9]+\b`)
 
 // code finds the AADSTS code in a failure's text, which is our own.
@@ -101,13 +111,20 @@ func code(text string) string { return writtenCode.FindString(text) }
 // Status tells how the identity does.
 func (i *Identity) Status() Status {
 	o := &i.options
-	s := Status{Name: o.Name, TenantID: o.TenantID, ClientID: o.ClientID, Cloud: o.Cloud, Assertion: "other", File: o.AssertionFile}
+	s := Status{Name: o.Name, TenantID: o.TenantID, ClientID: o.ClientID, Clients: len(o.Clients), Cloud: o.Cloud, Assertion: "other", File: o.AssertionFile}
 	if s.Cloud == "" {
 		s.Cloud = "public"
 	}
 	switch {
 	case o.Managed:
 		s.Assertion = "managed"
+	case o.AssertionManaged != "":
+		s.Assertion = "managed-assertion"
+	case o.Subjects != nil:
+		s.Assertion = "issuer"
+		i.mu.Lock()
+		s.Subjects = len(i.credentials)
+		i.mu.Unlock()
 	case o.AssertionFile != "":
 		s.Assertion = "file"
 	}

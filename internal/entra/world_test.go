@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -104,16 +105,16 @@ func (w *world) identity(changes ...func(*entra.Options)) *entra.Identity {
 // token asks as Key Vault's client does, and checks what must hold of every answer.
 func (w *world) token(i *entra.Identity, changes ...func(*policy.TokenRequestOptions)) (string, *secret.Error) {
 	w.t.Helper()
-	return get(w.t, w.t.Context(), i, changes...)
+	return get(w.t, w.t.Context(), i.Credential(""), changes...)
 }
 
-func get(t *testing.T, ctx context.Context, i *entra.Identity, changes ...func(*policy.TokenRequestOptions)) (string, *secret.Error) {
+func get(t *testing.T, ctx context.Context, c azcore.TokenCredential, changes ...func(*policy.TokenRequestOptions)) (string, *secret.Error) {
 	t.Helper()
 	o := policy.TokenRequestOptions{Scopes: []string{vaults}, TenantID: tenant, EnableCAE: true}
 	for _, change := range changes {
 		change(&o)
 	}
-	token, err := i.Credential("").GetToken(ctx, o)
+	token, err := c.GetToken(ctx, o)
 	if err == nil {
 		if !strings.HasPrefix(token.Token, "eyJ") {
 			t.Errorf("the token is %q", token.Token)
