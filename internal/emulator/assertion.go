@@ -61,7 +61,7 @@ func match(claims jwt.Claims, clientID string, credentials []credential) *refusa
 	if len(ofIssuer) == 0 {
 		return refuse(700211, claims.Issuer)
 	}
-	ofSubject := keep(ofIssuer, func(c credential) bool { return c.subject == claims.Subject })
+	ofSubject := keep(ofIssuer, func(c credential) bool { return c.anySubject || c.subject == claims.Subject })
 	if len(ofSubject) == 0 {
 		if len(keep(ofIssuer, func(c credential) bool { return strings.EqualFold(c.subject, claims.Subject) })) > 0 {
 			return refuse(7002138, claims.Subject)

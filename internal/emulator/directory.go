@@ -19,6 +19,7 @@ type App struct {
 	Issuer   string // IssuerURL when empty
 	Audience string // DefaultAudience when empty
 
+	AnySubject  bool // the federated credential takes any subject of its issuer, which no real one does: for dev only
 	Unfederated bool // the application has no federated credential at all
 }
 
@@ -46,7 +47,10 @@ type application struct {
 }
 
 // credential is a federated identity credential.
-type credential struct{ issuer, subject, audience string }
+type credential struct {
+	issuer, subject, audience string
+	anySubject                bool
+}
 
 // managed is a user-assigned managed identity of the machine.
 type managed struct{ clientID, principalID, tenant string }
@@ -64,6 +68,8 @@ func (e *Emulator) Register(app App) {
 		issuer:   cmp.Or(app.Issuer, e.IssuerURL()),
 		subject:  cmp.Or(app.Subject, DefaultSubject),
 		audience: cmp.Or(app.Audience, DefaultAudience),
+
+		anySubject: app.AnySubject,
 	})
 }
 

@@ -1,5 +1,6 @@
-// Package emulator is Microsoft Entra's token endpoint, Azure Key Vault, the instance metadata service and an issuer
-// of workload identity tokens, in this process and over real TLS. `drone-entra dev` runs on it and every test uses it.
+// Package emulator is Microsoft Entra's token endpoint, Azure Key Vault, the tokens of Azure Container Registry, the
+// instance metadata service and an issuer of workload identity tokens, in this process and over real TLS.
+// `drone-entra dev` runs on it and every test uses it.
 //
 // # Contract
 //
@@ -9,8 +10,8 @@
 // registered; a host that was not is unknown to the dialer as it would be to DNS.
 //
 // Entra checks an assertion as the service does: it fetches the issuer's discovery document and keys over TLS, and
-// answers with the AADSTS code that an operator would meet. Key Vault verifies the token it is given, so a token for
-// another resource, tenant or time does not open it. Faults come on demand, see [Emulator.Fault].
+// answers with the AADSTS code that an operator would meet. Key Vault and a registry verify the token they are given, so
+// one for another resource, tenant or time opens neither. Faults come on demand, see [Emulator.Fault].
 //
 // # What it trusts, and what it keeps
 //

@@ -31,14 +31,15 @@ type Emulator struct {
 	now      func() time.Time
 	lifetime time.Duration
 
-	ca        *authority
-	directory directory
-	vaults    vaults
-	issuer    *issuer
-	sites     sites
-	faults    faults
-	journal   journal
-	verified  verified
+	ca         *authority
+	directory  directory
+	vaults     vaults
+	registries registries
+	issuer     *issuer
+	sites      sites
+	faults     faults
+	journal    journal
+	verified   verified
 
 	secure   net.Listener // TLS, raw connections
 	plain    net.Listener // the proxy, and what is served over plain HTTP

@@ -1,6 +1,7 @@
 package emulator_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -211,5 +212,68 @@ func TestATokenLastsAsLongAsEntrasDo(t *testing.T) {
 	token, err = credential(t, fixed, emulator.AssertionOptions{}).GetToken(t.Context(), vaultScope())
 	if err != nil || token.ExpiresOn.After(time.Now().Add(7*time.Minute)) {
 		t.Errorf("a fixed lifetime of 7 minutes gave %v, %v", token.ExpiresOn, err)
+	}
+}
+
+// Tokens are to be had for whatever a build may need, not for vaults alone.
+func TestATokenIsForTheScopeAskedFor(t *testing.T) {
+	e, _ := world(t)
+	for scope, audience := range map[string]string{
+		"https://vault.azure.net/.default":                    "https://vault.azure.net",
+		"https://management.azure.com/.default":               "https://management.azure.com",
+		"https://management.azure.com//.default":              "https://management.azure.com/",
+		"https://storage.azure.com/.default":                  "https://storage.azure.com",
+		"https://ossrdbms-aad.database.windows.net/.default":  "https://ossrdbms-aad.database.windows.net",
+		"https://containerregistry.azure.net/.default":        "https://containerregistry.azure.net",
+		"499b84ac-1321-427f-aa17-267ca6975798/.default":       "499b84ac-1321-427f-aa17-267ca6975798", // Azure DevOps
+		"6dae42f8-4368-4678-94ff-3960e28e3630/.default":       "6dae42f8-4368-4678-94ff-3960e28e3630", // AKS
+		"api://AzureADTokenExchange/.default":                 "api://AzureADTokenExchange",
+		"api://3f2a4c55-1111-4222-8333-444455556666/.default": "api://3f2a4c55-1111-4222-8333-444455556666",
+	} {
+		var claims struct {
+			Audience string `json:"aud"`
+			Tenant   string `json:"tid"`
+			Expires  int64  `json:"exp"`
+		}
+		token, err := credential(t, e, emulator.AssertionOptions{}).GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{scope}})
+		if err != nil {
+			t.Errorf("%s: %v", scope, err)
+			continue
+		}
+		raw, err := base64.RawURLEncoding.DecodeString(strings.Split(token.Token, ".")[1])
+		if err != nil || json.Unmarshal(raw, &claims) != nil {
+			t.Fatalf("%s: no JWT: %v", scope, err)
+		}
+		if claims.Audience != audience || claims.Tenant != tenant || time.Unix(claims.Expires, 0).Sub(token.ExpiresOn).Abs() > 5*time.Second {
+			t.Errorf("%s gave a token for %s in %s that expires at %d, the client says %v", scope, claims.Audience, claims.Tenant, claims.Expires, token.ExpiresOn)
+		}
+	}
+}
+
+func TestACredentialCanTakeAnySubjectOfItsIssuer(t *testing.T) {
+	e, _ := world(t)
+	e.Register(emulator.App{Tenant: tenant, ClientID: stranger, AnySubject: true, Subject: "drone:acme:repo:1"})
+	code := func(o emulator.AssertionOptions) int {
+		return ask(t, e, tenant, func(f url.Values) {
+			f.Set("client_id", stranger)
+			f.Set("client_assertion", e.Assertion(o))
+		})
+	}
+	for _, subject := range []string{"drone:acme:repo:1", "drone:acme:repo:2", "DRONE:ACME:REPO:1"} {
+		if got := code(emulator.AssertionOptions{Subject: subject}); got != 0 {
+			t.Errorf("%s: AADSTS%d", subject, got)
+		}
+	}
+	for name, c := range map[string]struct {
+		o    emulator.AssertionOptions
+		code int
+	}{
+		"another issuer":    {emulator.AssertionOptions{Issuer: "https://oidc.other.example"}, 700211},
+		"another audience":  {emulator.AssertionOptions{Audience: "api://x"}, 700212},
+		"a wrong signature": {emulator.AssertionOptions{WrongKey: true}, 700027},
+	} {
+		if got := code(c.o); got != c.code {
+			t.Errorf("%s: got AADSTS%d, want %d", name, got, c.code)
+		}
 	}
 }

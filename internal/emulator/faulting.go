@@ -92,8 +92,10 @@ func (e *Emulator) answerWith(w *response, r *http.Request, fault *active, site 
 		_, _ = w.Write([]byte(fault.Body))
 		return
 	}
-	if vault, ok := site.(*Vault); ok {
-		vault.answerStatus(w, r, status)
+	if own, ok := site.(interface {
+		answerStatus(*response, *http.Request, int)
+	}); ok {
+		own.answerStatus(w, r, status)
 		return
 	}
 	refused := refuse(90033)
@@ -108,7 +110,7 @@ func (e *Emulator) answerWith(w *response, r *http.Request, fault *active, site 
 
 // answerStatus is what Key Vault says with each status.
 func (v *Vault) answerStatus(w *response, r *http.Request, status int) {
-	name, _, _ := target(r)
+	about, _ := target(r)
 	switch status {
 	case http.StatusUnauthorized:
 		failed := unauthorized("AKV10000: Request is missing a Bearer or PoP token.")
@@ -118,9 +120,9 @@ func (v *Vault) answerStatus(w *response, r *http.Request, status int) {
 		}
 		v.challenge(w, failed)
 	case http.StatusForbidden:
-		writeVaultError(w, v.forbidden(&bearer{}, name))
+		writeVaultError(w, v.forbidden(&bearer{}, about))
 	case http.StatusNotFound:
-		writeVaultError(w, notFound(name))
+		writeVaultError(w, notFound(about))
 	case http.StatusTooManyRequests:
 		writeVaultError(w, &vaultError{status: status, code: "Throttled",
 			text: "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached"})
@@ -172,17 +174,20 @@ func drip(ctx context.Context, w *response, fault *active, body []byte) {
 	}
 }
 
-// replaceValue puts something else where the secret's value, or the token, was.
+// replaceValue puts something else where the secret's value, the signature, the key's modulus or the token was.
 // What is no JSON object is left as it is.
 func replaceValue(body []byte, value any) []byte {
 	var document map[string]any
 	if json.Unmarshal(body, &document) != nil {
 		return body
 	}
-	for _, name := range []string{"value", "access_token"} {
+	for _, name := range []string{"value", "access_token", "refresh_token"} {
 		if _, found := document[name]; found {
 			document[name] = value
 		}
+	}
+	if key, ok := document["key"].(map[string]any); ok {
+		key["n"] = value
 	}
 	changed, err := json.Marshal(document)
 	if err != nil {

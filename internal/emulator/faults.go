@@ -94,6 +94,14 @@ func (v *Vault) Secret(name string) Target {
 	return Target{hosts: []string{v.host}, prefix: "/secrets/" + strings.ToLower(name) + "/"}
 }
 
+// KeyTarget is one key of the vault, whether it exists or not: all its versions, and signing with them.
+func (v *Vault) KeyTarget(name string) Target {
+	return Target{hosts: []string{v.host}, prefix: "/keys/" + strings.ToLower(name) + "/"}
+}
+
+// Target is everything that the registry serves.
+func (r *Registry) Target() Target { return Host(r.host) }
+
 func loginHosts() (hosts []string) {
 	for _, c := range clouds() {
 		hosts = append(hosts, c.hosts()...)

@@ -22,12 +22,12 @@ func (v *Vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	askedBy(w, who.clientID)
-	name, versionID, failed := target(r)
+	about, failed := target(r)
 	if failed != nil {
 		writeVaultError(w, failed)
 		return
 	}
-	body, failed := v.read(who, name, versionID)
+	body, failed := v.answer(who, about, r)
 	if failed != nil {
 		writeVaultError(w, failed)
 		return
@@ -70,37 +70,87 @@ func (v *Vault) challenge(w http.ResponseWriter, failed *vaultError) {
 	writeVaultError(w, failed)
 }
 
-// target reads a secret's name and version out of /secrets/{name} or /secrets/{name}/{version}.
-func target(r *http.Request) (name, versionID string, failed *vaultError) {
-	// RawPath is set where an escaped slash would otherwise pass for a real one; no name has a percent sign.
-	rest, found := strings.CutPrefix(cmp.Or(r.URL.RawPath, r.URL.Path), "/secrets/")
-	name, versionID, _ = strings.Cut(rest, "/")
-	switch {
-	case !found || strings.Contains(versionID, "/"):
-		return "", "", &vaultError{status: http.StatusNotFound, code: "NotFound", text: "The requested operation is not part of the emulated Key Vault."}
-	case r.Method != http.MethodGet:
-		return "", "", &vaultError{status: http.StatusMethodNotAllowed, code: "MethodNotAllowed", text: "The emulated Key Vault can only be read."}
-	case !validName(name):
-		return "", "", &vaultError{status: http.StatusBadRequest, code: "BadParameter", text: "The request URI contains an invalid name: " + name}
-	case r.URL.Query().Get("api-version") == "":
-		return "", "", &vaultError{status: http.StatusBadRequest, code: "BadParameter", text: "The api-version query parameter is missing."}
-	}
-	return name, versionID, nil
+// asked is what a request wants of a vault.
+type asked struct {
+	kind          string // secrets or keys
+	name, version string
+	action        action
 }
 
-// read is the answer's body. Nothing is told about a name that the client may not read.
+// action is what is to be done with it.
+type action uint8
+
+const (
+	getSecret action = iota
+	getKey
+	listKey // its versions
+	signWithKey
+)
+
+// String is the action as roles call it. To list a key's versions is to read it.
+func (a action) String() string {
+	return [...]string{"getSecret/action", "read", "read", "sign/action"}[a]
+}
+
+// target reads what is asked for out of /secrets/{name}, /secrets/{name}/{version} and what there is of keys:
+// /keys/{name}, /keys/{name}/{version}, /keys/{name}/versions and /keys/{name}/{version}/sign. A version that is left out
+// is the current one.
+func target(r *http.Request) (asked, *vaultError) {
+	// RawPath is set where an escaped slash would otherwise pass for a real one; no name has a percent sign.
+	kind, rest, found := strings.Cut(strings.TrimPrefix(cmp.Or(r.URL.RawPath, r.URL.Path), "/"), "/")
+	a, method := asked{kind: kind}, http.MethodGet
+	a.name, rest, _ = strings.Cut(rest, "/")
+	version, operation, longer := strings.Cut(rest, "/")
+	a.version = version
+	switch {
+	case !found || kind != "secrets" && kind != "keys":
+		longer = true
+	case kind == "keys" && operation == "sign":
+		method, longer, a.action = http.MethodPost, false, signWithKey
+	case kind == "keys" && version == "sign" && operation == "": // what the SDK makes of an empty version
+		method, a.version, a.action = http.MethodPost, "", signWithKey
+	case kind == "keys" && version == "versions":
+		a.version, a.action = "", listKey
+	case kind == "keys":
+		a.action = getKey
+	}
+	switch {
+	case longer:
+		return asked{}, &vaultError{status: http.StatusNotFound, code: "NotFound", text: "The requested operation is not part of the emulated Key Vault."}
+	case r.Method != method:
+		return asked{}, &vaultError{status: http.StatusMethodNotAllowed, code: "MethodNotAllowed", text: "The emulated Key Vault can only be read, and sign."}
+	case !validName(a.name):
+		return asked{}, badParameter("The request URI contains an invalid name: " + a.name)
+	case r.URL.Query().Get("api-version") == "":
+		return asked{}, badParameter("The api-version query parameter is missing.")
+	}
+	return a, nil
+}
+
+// answer is the body of what was asked for.
+func (v *Vault) answer(who *bearer, a asked, r *http.Request) ([]byte, *vaultError) {
+	switch a.action {
+	case getKey, listKey:
+		return v.readKey(who, a)
+	case signWithKey:
+		return v.sign(who, a, r)
+	}
+	return v.read(who, a)
+}
+
+// read is the answer about a secret. Nothing is told about a name that the client may not read.
 //
 // Who may not read a name gets the same 403 whether it exists or not.
-func (v *Vault) read(who *bearer, name, versionID string) ([]byte, *vaultError) {
+func (v *Vault) read(who *bearer, a asked) ([]byte, *vaultError) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if !v.allowed(who.clientID, strings.ToLower(name)) {
-		return nil, v.forbidden(who, name)
+	if !v.readers.allow(who.clientID, a.name) {
+		return nil, v.forbidden(who, a)
 	}
-	found := v.find(name, versionID)
+	found := v.find(a.name, a.version)
 	switch {
 	case found == nil:
-		return nil, notFound(strings.TrimSuffix(name+"/"+versionID, "/"))
+		return nil, notFound(a)
 	case !found.enabled:
 		return nil, &vaultError{status: http.StatusForbidden, code: "Forbidden", inner: "SecretDisabled",
 			text: "Operation get is not allowed on a disabled secret."}
@@ -108,20 +158,26 @@ func (v *Vault) read(who *bearer, name, versionID string) ([]byte, *vaultError) 
 	return found.body, nil
 }
 
-func notFound(name string) *vaultError {
-	return &vaultError{status: http.StatusNotFound, code: "SecretNotFound", text: "A secret with (name/id) " + name +
-		" was not found in this key vault. If you recently deleted this secret you may be able to recover it using the correct recovery command."}
+func notFound(a asked) *vaultError {
+	code, kind := "SecretNotFound", "secret"
+	if a.kind == "keys" {
+		code, kind = "KeyNotFound", "key"
+	}
+	return &vaultError{status: http.StatusNotFound, code: code, text: "A " + kind + " with (name/id) " +
+		strings.TrimSuffix(a.name+"/"+a.version, "/") + " was not found in this key vault. If you recently deleted this " + kind +
+		" you may be able to recover it using the correct recovery command."}
 }
 
 // The text is as talkative as the service's: what it names must not come through to a pipeline.
-func (v *Vault) forbidden(who *bearer, name string) *vaultError {
+func (v *Vault) forbidden(who *bearer, a asked) *vaultError {
 	alias, _, _ := strings.Cut(v.host, ".")
+	kind := cmp.Or(a.kind, "secrets")
 	text := fmt.Sprintf("Caller is not authorized to perform action on resource.\r\n"+
 		"If role assignments, deny assignments or role definitions were changed recently, please observe propagation time.\r\n"+
-		"Caller: appid=%s;oid=%s;iss=%s\r\nAction: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'\r\n"+
-		"Resource: '/subscriptions/%s/resourcegroups/emulator/providers/microsoft.keyvault/vaults/%s/secrets/%s'\r\n"+
+		"Caller: appid=%s;oid=%s;iss=%s\r\nAction: 'Microsoft.KeyVault/vaults/%s/%s'\r\n"+
+		"Resource: '/subscriptions/%s/resourcegroups/emulator/providers/microsoft.keyvault/vaults/%s/%s/%s'\r\n"+
 		"Assignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\nVault: %s;location=emulator\r\n",
-		who.clientID, who.objectID, who.issuer, derivedID(v.tenant), alias, strings.ToLower(name), alias)
+		who.clientID, who.objectID, who.issuer, kind, a.action, derivedID(v.tenant), alias, kind, strings.ToLower(a.name), alias)
 	return &vaultError{status: http.StatusForbidden, code: "Forbidden", inner: "ForbiddenByRbac", text: text}
 }
 

@@ -16,7 +16,7 @@ type vaults struct {
 	all map[string]*Vault
 }
 
-// Vault is one key vault. Nobody may read it until Allow says so.
+// Vault is one key vault. Nobody may read its secrets until Allow says so, nor use its keys until AllowKeys does.
 type Vault struct {
 	emulator *Emulator
 	host     string
@@ -24,8 +24,10 @@ type Vault struct {
 	cloud    cloud
 
 	mu      sync.RWMutex
-	secrets map[string]*secret  // by lower-case name
-	readers map[string][]string // client ID → patterns of names
+	secrets map[string]*secret // by lower-case name
+	readers rights             // of secrets
+	keys    map[string]*key    // by lower-case name
+	users   rights             // of keys
 }
 
 // secret is a name and its versions, the current one last.
@@ -50,7 +52,7 @@ func (e *Emulator) Vault(host, tenant string) *Vault {
 	}
 	v := &Vault{
 		emulator: e, host: host, tenant: strings.ToLower(tenant), cloud: c,
-		secrets: map[string]*secret{}, readers: map[string][]string{},
+		secrets: map[string]*secret{}, readers: rights{}, keys: map[string]*key{}, users: rights{},
 	}
 	if e.vaults.all == nil {
 		e.vaults.all = map[string]*Vault{}
@@ -69,15 +71,9 @@ func (v *Vault) URL() string { return "https://" + v.host }
 // Allow lets an application, or a managed identity, read the secrets whose names match one of the patterns, or all
 // when there is none. A pattern is a name in which * stands for any letters; case does not matter. Patterns add up.
 func (v *Vault) Allow(clientID string, patterns ...string) {
-	if len(patterns) == 0 {
-		patterns = []string{"*"}
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	clientID = strings.ToLower(clientID)
-	for _, pattern := range patterns {
-		v.readers[clientID] = append(v.readers[clientID], strings.ToLower(pattern))
-	}
+	v.readers.add(clientID, patterns)
 }
 
 // Forbid takes back all that Allow has given the client, from the next request on.
@@ -87,10 +83,24 @@ func (v *Vault) Forbid(clientID string) {
 	delete(v.readers, strings.ToLower(clientID))
 }
 
-// allowed says whether the client may read that name. The caller holds the lock.
-// Patterns and name are in lower case. A pattern that is malformed matches nothing.
-func (v *Vault) allowed(clientID, name string) bool {
-	return slices.ContainsFunc(v.readers[clientID], func(pattern string) bool {
+// rights are patterns of names by client ID, all in lower case. The vault's lock guards them.
+type rights map[string][]string
+
+// add gives the client those patterns, or every name when there is none.
+func (r rights) add(clientID string, patterns []string) {
+	if len(patterns) == 0 {
+		patterns = []string{"*"}
+	}
+	clientID = strings.ToLower(clientID)
+	for _, pattern := range patterns {
+		r[clientID] = append(r[clientID], strings.ToLower(pattern))
+	}
+}
+
+// allow says whether the client has a right on that name. A pattern that is malformed matches nothing.
+func (r rights) allow(clientID, name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(r[strings.ToLower(clientID)], func(pattern string) bool {
 		matched, _ := path.Match(pattern, name)
 		return matched
 	})

@@ -47,14 +47,20 @@ type secretBundle struct {
 	Value       string            `json:"value"`
 	ContentType string            `json:"contentType,omitempty"`
 	ID          string            `json:"id"`
-	Attributes  secretAttributes  `json:"attributes"`
+	Attributes  attributes        `json:"attributes"`
 	Tags        map[string]string `json:"tags,omitempty"`
 	KeyID       string            `json:"kid,omitempty"`
 	Managed     bool              `json:"managed,omitempty"`
 }
 
-// secretAttributes has its times in seconds since 1970.
-type secretAttributes struct {
+// A new vault keeps what is deleted for 90 days, and lets it be purged before.
+const (
+	recoveryLevel   = "Recoverable+Purgeable"
+	recoverableDays = 90
+)
+
+// attributes has its times in seconds since 1970.
+type attributes struct {
 	Enabled         bool   `json:"enabled"`
 	NotBefore       int64  `json:"nbf,omitempty"`
 	Expires         int64  `json:"exp,omitempty"`
@@ -72,10 +78,9 @@ func (v *version) render(id string) {
 	}
 	body, err := json.Marshal(secretBundle{
 		Value: v.value, ContentType: v.contentType, ID: id, Tags: v.tags, KeyID: key, Managed: v.managed,
-		Attributes: secretAttributes{
+		Attributes: attributes{
 			Enabled: v.enabled, NotBefore: unixOrZero(v.notBefore), Expires: unixOrZero(v.expires),
-			Created: v.created.Unix(), Updated: v.changed.Unix(),
-			RecoveryLevel: "Recoverable+Purgeable", RecoverableDays: 90,
+			Created: v.created.Unix(), Updated: v.changed.Unix(), RecoveryLevel: recoveryLevel, RecoverableDays: recoverableDays,
 		},
 	})
 	if err != nil {
