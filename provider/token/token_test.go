@@ -1,0 +1,240 @@
+package token_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/drone-entra/drone-entra/internal/emulator"
+	"github.com/drone-entra/drone-entra/internal/entra"
+	"github.com/drone-entra/drone-entra/provider/token"
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+const (
+	tenant = "11111111-2222-4333-8444-555555555555"
+	client = "3f2a4c55-1111-4222-8333-444455556666"
+	arm    = "https://management.azure.com/.default"
+	acr    = "acme.azurecr.io"
+	user   = "00000000-0000-0000-0000-000000000000"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is an emulated Entra and registry, and an identity that may push to team/app and pull base.
+type world struct {
+	*emulator.Emulator
+	registry *emulator.Registry
+	identity *entra.Identity
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	e, err := emulator.Start(emulator.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	e.Register(emulator.App{Tenant: tenant, ClientID: client})
+	w := &world{Emulator: e, registry: e.Registry(acr, tenant)}
+	w.registry.Allow(client, "team/app", "pull", "push")
+	w.registry.Allow(client, "base", "pull")
+	transport := e.Transport()
+	w.identity, err = entra.New(entra.Options{Name: "pay", TenantID: tenant, ClientID: client, Transport: transport, Log: zerolog.Nop(),
+		Assertion: func(context.Context, string) (string, error) { return e.Assertion(emulator.AssertionOptions{}), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.identity.Close(); transport.CloseIdleConnections() })
+	return w
+}
+
+// get asks for the entry, as the only one there is, and admits what comes.
+func (w *world) get(t *testing.T, e token.Entry, key string) (string, secret.Fetched, *secret.Error) {
+	t.Helper()
+	transport := w.Transport()
+	defer transport.CloseIdleConnections()
+	e.Name, e.Identity, e.Tenant = "it", w.identity, tenant
+	ref := secret.Ref{Vault: secret.TokenDoor, Name: "it", Key: key}
+	fetched, err := token.New([]token.Entry{e}, transport, time.Now).Get(t.Context(), request, ref)
+	if err == nil {
+		fetched, err = new(secret.Policy).Admit(secret.Grant{Ref: ref}, fetched, time.Now())
+	}
+	if err != nil {
+		failure := secret.AsError(err)
+		if strings.Contains(failure.Detail, "eyJ") || !strings.Contains(failure.Detail, "tokens/it") {
+			t.Errorf("the error is %q", failure.Detail)
+		}
+		return "", fetched, failure
+	}
+	return string(fetched.Value.Reveal()), fetched, nil
+}
+
+var request = secret.Request{Repo: secret.Repo{UID: "42", Slug: "acme/app"}, Build: secret.Build{Number: 7, Event: "push"}}
+
+func TestAnAccessTokenOfEntra(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	entry := token.Entry{Scope: arm, MinLife: 50 * time.Minute}
+	first, f, err := w.get(t, entry, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(first, "eyJ") || f.How != secret.HowMinted || f.Identity != "pay" || f.Version == "" || time.Until(f.Expires) < 50*time.Minute {
+		t.Errorf("got %+v", f)
+	}
+	if second, _, _ := w.get(t, entry, ""); second == first {
+		t.Error("somebody else's token")
+	}
+	expires, f, err := w.get(t, entry, "expires")
+	if err != nil || expires != f.Expires.UTC().Format(time.RFC3339) {
+		t.Errorf("expires is %q, %v", expires, err)
+	}
+	_, _, err = w.get(t, entry, "username")
+	expect(t, err, secret.Denied, secret.ReasonKey)
+	entry.MinLife = 3 * time.Hour
+	_, _, err = w.get(t, entry, "")
+	expect(t, err, secret.Denied, secret.ReasonShort, "min_life")
+}
+
+func TestATokenOfARegistryIsLimited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	entry := token.Entry{Scope: arm, Registry: acr, Scopes: []string{"repository:team/app:pull,push", "repository:base:pull"}, MinLife: 10 * time.Minute}
+	password, f, err := w.get(t, entry, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, ok := w.registry.Login(user, password)
+	if raw, _ := json.Marshal(access); !ok || len(access) != 2 || time.Until(f.Expires) < time.Hour {
+		t.Errorf("login gives %s, until %s", raw, f.Expires)
+	}
+	for key, want := range map[string]string{"username": user, "registry": acr} {
+		if got, _, err := w.get(t, entry, key); err != nil || got != want {
+			t.Errorf("%s is %q, %v", key, got, err)
+		}
+	}
+	all, _, err := w.get(t, token.Entry{Scope: arm, Registry: acr}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := w.registry.Login(user, all); !ok || all == password {
+		t.Error("all rights don't log in")
+	}
+
+	entry.Scopes = []string{"repository:base:pull,push"}
+	_, _, err = w.get(t, entry, "")
+	expect(t, err, secret.NotFound, secret.ReasonVaultRefused, "push base", "AcrPush")
+}
+
+func TestFaultsOfARegistry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	evil := w.Vault("evil.vault.azure.net", tenant)
+	for name, c := range map[string]struct {
+		fault  emulator.Fault
+		kind   secret.Kind
+		reason secret.Reason
+	}{
+		"401":      {emulator.Fault{Status: 401}, secret.NotFound, secret.ReasonVaultRefused},
+		"404":      {emulator.Fault{Status: 404}, secret.NotFound, secret.ReasonNotFound},
+		"429":      {emulator.Fault{Status: 429}, secret.Unavailable, secret.ReasonThrottled},
+		"503":      {emulator.Fault{Status: 503}, secret.Unavailable, secret.ReasonUnavailable},
+		"reset":    {emulator.Fault{Kind: emulator.Reset}, secret.Unavailable, secret.ReasonNetwork},
+		"no host":  {emulator.Fault{Kind: emulator.UnknownHost}, secret.Unavailable, secret.ReasonNetwork},
+		"another":  {emulator.Fault{Kind: emulator.WrongCertificate}, secret.Unavailable, secret.ReasonNetwork},
+		"page":     {emulator.Fault{Kind: emulator.HTML}, secret.Garbled, secret.ReasonGarbled},
+		"null":     {emulator.Fault{Kind: emulator.NullValue}, secret.Garbled, secret.ReasonGarbled},
+		"empty":    {emulator.Fault{Kind: emulator.EmptyValue}, secret.Garbled, secret.ReasonGarbled},
+		"number":   {emulator.Fault{Kind: emulator.WrongTypes}, secret.Garbled, secret.ReasonGarbled},
+		"half":     {emulator.Fault{Kind: emulator.BrokenJSON}, secret.Garbled, secret.ReasonGarbled},
+		"quoted":   {emulator.Fault{Status: 200, Body: `{"refresh_token":"a\"b","access_token":"a\"b"}`}, secret.Garbled, secret.ReasonGarbled},
+		"redirect": {emulator.Fault{Kind: emulator.Redirect, Location: "https://evil.vault.azure.net/"}, secret.Garbled, secret.ReasonGarbled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			remove := w.Fault(w.registry.Target(), c.fault)
+			defer remove()
+			_, _, err := w.get(t, token.Entry{Scope: arm, Registry: acr, Scopes: []string{"repository:base:pull"}}, "")
+			expect(t, err, c.kind, c.reason, acr)
+			if n := w.Count(evil.Host(), ""); n != 0 {
+				t.Errorf("%d requests went elsewhere", n)
+			}
+		})
+	}
+	once := w.Fault(w.registry.Target(), emulator.Fault{Status: 503, Times: 1})
+	defer once()
+	if _, _, err := w.get(t, token.Entry{Scope: arm, Registry: acr}, ""); err != nil {
+		t.Errorf("one failure is not passed over: %v", err)
+	}
+	_, _, err := w.get(t, token.Entry{Scope: "https://vault.azure.net/.default", Registry: acr}, "") // of no use to a registry
+	expect(t, err, secret.NotFound, secret.ReasonVaultRefused)
+}
+
+func TestAnIDToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	end := time.Now().Add(5 * time.Minute)
+	text, f, err := w.get(t, token.Entry{Mint: func(_ context.Context, r secret.Request) (token.Minted, error) {
+		return token.Minted{Text: secret.NewValue([]byte("a.b." + r.Repo.UID)), ID: "the-jti", Expires: end}, nil
+	}}, "")
+	if err != nil || text != "a.b.42" || f.Version != "the-jti" || !f.Expires.Equal(end) {
+		t.Errorf("got %q, %+v, %v", text, f, err)
+	}
+	_, _, err = w.get(t, token.Entry{Mint: func(context.Context, secret.Request) (token.Minted, error) {
+		return token.Minted{}, secret.Fail(secret.Denied, secret.ReasonDeployTo, "no target")
+	}}, "")
+	expect(t, err, secret.Denied, secret.ReasonDeployTo, "no target")
+}
+
+func TestOnlyWhatIsConfiguredIsThere(t *testing.T) {
+	t.Parallel()
+	tokens := token.New([]token.Entry{{Name: "ARM"}}, nil, time.Now)
+	for _, ref := range []secret.Ref{{Vault: "tokens", Name: "other"}, {Vault: "tokens", Name: "arm", Version: "1"}} {
+		_, err := tokens.Get(t.Context(), request, ref)
+		expect(t, secret.AsError(err), secret.NotFound, secret.ReasonNotFound)
+	}
+}
+
+// Whatever a token may state makes it another one; what was asked for does not.
+func TestOneTokenForOneSetOfFacts(t *testing.T) {
+	t.Parallel()
+	tokens := token.New(nil, nil, time.Now)
+	asked := request
+	asked.Path, asked.Name = "tokens", "arm"
+	if tokens.Subject(request) != tokens.Subject(asked) {
+		t.Error("the name that was asked for makes a difference")
+	}
+	seen := map[string]bool{tokens.Subject(request): true}
+	for _, change := range []func(*secret.Request){
+		func(r *secret.Request) { r.Build.Event = "promote" }, func(r *secret.Request) { r.Build.Ref = "refs/heads/x" },
+		func(r *secret.Request) { r.Build.DeployTo = "production" }, func(r *secret.Request) { r.Build.Trigger = "alice" },
+		func(r *secret.Request) { r.Repo.UID = "43" }, func(r *secret.Request) { r.Pool = "prod" }, func(r *secret.Request) { r.Build.Number = 8 },
+	} {
+		r := request
+		change(&r)
+		if seen[tokens.Subject(r)] {
+			t.Errorf("%+v has another's subject", r)
+		}
+		seen[tokens.Subject(r)] = true
+	}
+}
+
+func expect(t *testing.T, err *secret.Error, kind secret.Kind, reason secret.Reason, details ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want %s", reason)
+	}
+	if err.Kind != kind || err.Reason != reason {
+		t.Errorf("got %s, %s; want %s, %s: %s", err.Kind, err.Reason, kind, reason, err.Detail)
+	}
+	for _, d := range details {
+		if !strings.Contains(err.Detail, d) {
+			t.Errorf("%q is not in %q", d, err.Detail)
+		}
+	}
+}
