@@ -25,9 +25,13 @@ type Service struct {
 // A panic at any station is caught, recorded as internal, and its value dropped: it may hold a secret.
 //
 // A caller who went away is no reason to skip the record: a value that was read is a fact.
-func (s *Service) Find(ctx context.Context, caller Caller, request Request) (value Value, err error) {
+func (s *Service) Find(ctx context.Context, caller Caller, request Request) (Value, error) {
+	return s.find(ctx, EventSecret, caller, request)
+}
+
+func (s *Service) find(ctx context.Context, kind EventKind, caller Caller, request Request) (value Value, err error) {
 	began := s.Now()
-	event := Event{Kind: EventSecret, Outcome: Failed, Caller: caller, Request: request, Config: s.Config}
+	event := Event{Kind: kind, Outcome: Failed, Caller: caller, Request: request, Config: s.Config}
 	f, err := s.obtain(ctx, &event)
 	if err != nil {
 		e := AsError(err)

@@ -19,7 +19,7 @@ import (
 // Adding a call to an Endpoint is all it takes to serve it.
 type Call struct {
 	accept string
-	// answer reads the proven body and returns the bytes of a 200, or an *secret.Error. It puts exactly one event on
+	// answer reads the proven body and returns the bytes of a 200, or an *secret.Error. It puts what it decides on
 	// record, unless the body is malformed: then it returns an Invalid error and the endpoint does.
 	answer func(ctx context.Context, caller secret.Caller, body []byte) ([]byte, error)
 }

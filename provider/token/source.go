@@ -130,8 +130,8 @@ func named(ref secret.Ref, err error) *secret.Error {
 	return &e
 }
 
-// registryUser is docker's user name for who logs in with a token (Microsoft: "Authenticate with an Azure container registry").
-const registryUser = "00000000-0000-0000-0000-000000000000"
+// RegistryUser is docker's user name for who logs in with a token (Microsoft: "Authenticate with an Azure container registry").
+const RegistryUser = "00000000-0000-0000-0000-000000000000"
 
 // document is the JSON object that a reference's keys look into: the token itself, when it ends, and what docker login wants
 // beside it. It has all the room it needs from the start, as growing would leave a copy behind.
@@ -143,7 +143,7 @@ func document(e *Entry, m made) secret.Value {
 		b = append(m.expires.UTC().AppendFormat(append(b, `,"expires":"`...), time.RFC3339), '"')
 	}
 	if e.Registry != "" {
-		b = append(append(append(b, `,"username":"`+registryUser+`","registry":"`...), e.Registry...), '"')
+		b = append(append(append(b, `,"username":"`+RegistryUser+`","registry":"`...), e.Registry...), '"')
 	}
 	return secret.NewValue(append(b, '}'))
 }
