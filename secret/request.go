@@ -90,6 +90,16 @@ func (b *Build) sameRepoPull(slug string) bool {
 	return equalFold(b.SourceRepo, slug) && !strings.HasPrefix(b.Source, "refs/")
 }
 
+// MayBeFork tells whether the build may run a fork's code: a pull request that does not provably come from a branch of the
+// repository itself, or a build of another event that carries what was a pull request's. True proves nothing; false is as
+// good as policy's own judgement, since it is the same.
+func (r *Request) MayBeFork() bool {
+	if r.Build.Event == string(PullRequest) {
+		return !r.Build.sameRepoPull(r.Repo.Slug)
+	}
+	return r.Build.forkLike(r.Repo.Slug)
+}
+
 // validSlug tells whether s names one repository: two or more non-empty segments, none of them a path trick, and not longer
 // than any forge has it.
 func validSlug(s string) bool {
