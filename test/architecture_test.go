@@ -49,7 +49,7 @@ var impure = []string{"os", "net", "io/ioutil", "path/filepath", "syscall", "log
 
 // forTestsOnly never gets into the program.
 var forTestsOnly = []string{"testing", "net/http/httptest", "net/http/httputil", "github.com/google/go-cmp", "pgregory.net/rapid",
-	"go.uber.org/goleak", "github.com/rogpeppe/go-internal"}
+	"go.uber.org/goleak", "github.com/rogpeppe/go-internal", "github.com/coreos/go-oidc"}
 
 const maxLines = 450
 
