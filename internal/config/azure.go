@@ -21,71 +21,6 @@ func clouds() map[string]string {
 	}
 }
 
-// buildIdentities compiles the identities by name. The one called "default" need not be listed: a vault that uses it
-// makes it, with everything from the environment, in the cloud of the vaults that use it.
-func (b *builder) buildIdentities() map[string]Identity {
-	all := map[string]Identity{}
-	for name, e := range b.identities {
-		if b.ident(e.name, "an identity's name") {
-			all[name] = b.identity(name, e)
-		}
-	}
-	if b.identities[defaultIdentity] == nil && b.used[used{"identity", defaultIdentity}] {
-		all[defaultIdentity] = Identity{Name: defaultIdentity, Cloud: b.defaultCloud()}
-	}
-	return all
-}
-
-// identity compiles one identity. An error in it keeps the configuration from being used.
-func (b *builder) identity(name string, e *entry[identity]) Identity {
-	d := &e.value
-	id := Identity{
-		Name: name, TenantID: d.tenant.value, ClientID: d.client.value, AssertionFile: d.assertion.file.value,
-		Cloud: cmp.Or(d.cloud.value, CloudPublic), Managed: d.managed.set, At: b.line(e.name.place),
-	}
-	b.guid(d.tenant, "a tenant is named by its GUID, as the vault's challenge names it; a domain name never equals that")
-	b.guid(d.client, "a client is named by its GUID, the application (client) id")
-	b.guid(d.managed.client, "a managed identity is named by the GUID of its client id")
-	if !d.managed.set {
-		// d.ok is false where a key was misspelt: that one may be the client_id. The environment holds one
-		// AZURE_CLIENT_ID, so only one identity can take it from there.
-		if d.ok && !d.client.set && name != defaultIdentity {
-			b.errorf(d.place, `identity %q needs "client_id": only the identity %q takes it from the environment`, name, defaultIdentity)
-		}
-		return id
-	}
-	id.ClientID = d.managed.client.value
-	// What a managed identity would ignore is refused, or somebody would believe that it is in force.
-	for _, h := range []*head{&d.tenant.head, &d.client.head, &d.assertion.head} {
-		if h.set {
-			b.errorf(h.place, "a managed identity has neither tenant_id nor client_id nor assertion beside it: write managed: {client_id: …} alone")
-		}
-	}
-	return id
-}
-
-// guid checks the form 3f2a4c55-1111-4222-8333-444455556666. The tenant is compared as text with what the vault's 401
-// challenge names, so the other notations of a GUID (braces, urn:uuid:, no dashes) are refused with the domain names.
-func (b *builder) guid(t text, remedy string) {
-	if t.ok && !isGUID(t.value) {
-		b.errorf(t.place, "%q is no GUID: %s", clip(t.value), remedy)
-	}
-}
-
-// isGUID tells whether s is 8, 4, 4, 4 and 12 hexadecimal digits with dashes between, in either case.
-func isGUID(s string) bool {
-	groups := strings.Split(s, "-")
-	if len(groups) != 5 {
-		return false
-	}
-	for i, length := range []int{8, 4, 4, 4, 12} {
-		if len(groups[i]) != length || strings.Trim(groups[i], "0123456789abcdefABCDEF") != "" {
-			return false
-		}
-	}
-	return true
-}
-
 // buildVaults compiles the vaults by alias. The URL is made anew of the host that was checked: nothing else of what was
 // written ever reaches a client.
 func (b *builder) buildVaults() map[string]Vault {
@@ -96,7 +31,10 @@ func (b *builder) buildVaults() map[string]Vault {
 			Alias: alias, Identity: defaultIdentity, MaxAge: d.maxAge.value, Stale: d.stale.value,
 			MustExpire: d.mustExpire.value, At: b.line(e.name.place),
 		}
-		if !secret.ValidAlias(alias) {
+		switch {
+		case alias == secret.TokenDoor:
+			b.errorf(e.name.place, "%q can't be a vault's alias: short-lived tokens are read under it; name the vault otherwise", alias)
+		case !secret.ValidAlias(alias):
 			b.errorf(e.name.place, "%q can't be a vault's alias: it has letters, digits, dashes, dots and underscores, begins with a letter or digit, and has at most 63", clip(alias))
 		}
 		if d.identity.ok {
@@ -138,8 +76,8 @@ func (b *builder) vaultIdentity(e *entry[vault], v Vault) {
 	}
 }
 
-// defaultCloud is that of the vaults which use the identity that no file lists. It is empty if none of them has a good
-// address, which is then an error of its own.
+// defaultCloud is that of the vaults which use the identity that no file lists. It is empty if there is none of a good
+// address.
 func (b *builder) defaultCloud() string {
 	cloud := ""
 	for _, alias := range sortedKeys(b.vaults) {

@@ -8,7 +8,7 @@ import (
 )
 
 // The rules that find problems, as their ids; those of the domain are secret's Lint constants, and "unused-" stands before
-// identity, vault, pool and group.
+// identity, issuer, vault, token, pool and group.
 const (
 	ruleInvalid          = "invalid"
 	ruleOutside          = "outside-confinement"
@@ -20,6 +20,9 @@ const (
 	ruleNarrowDeny       = "narrow-deny"
 	ruleUnreachableAlias = "unreachable-alias"
 	ruleNearMiss         = "near-miss-name"
+	ruleRegistryAny      = "registry-any"
+	ruleOpensIdentity    = "token-opens-identity"
+	ruleWithoutTarget    = "environment-without-target"
 )
 
 // CheckRule describes one of the checks for people. Its ID stands in JSON and SARIF, where people suppress findings by
@@ -39,14 +42,19 @@ func Checks() []CheckRule {
 		{secret.LintByAll, "warning", "Every repository may read the secrets of a binding."},
 		{secret.LintForkAccess, "warning", "A pull request from a fork may read the secrets of a binding."},
 		{rulePersonOnly, "warning", "An event proves a person and never a commit, and the binding takes anybody."},
+		{ruleOpensIdentity, "warning", "A build can exchange a token for the one of an identity, and read past the bindings."},
+		{ruleRegistryAny, "warning", "A token gives the identity's whole rights in a registry."},
+		{ruleWithoutTarget, "warning", "What needs a deploy target is given on an event that has none."},
 		{ruleNearMiss, "warning", "A name is almost, but not quite, another one."},
 		{ruleWholeRef, "warning", "A branch or tag is written as a whole ref."},
 		{ruleGroupOrLogin, "warning", "A login is also a group's name."},
 		{ruleNarrowDeny, "warning", "A deny states a version or a key, which it ignores."},
 		{ruleUnreachableAlias, "warning", "A deny's pattern of vaults meets no vault."},
 		{ruleIdlePlainHTTP, "warning", "plain_http stands beside tls and means nothing."},
-		{"unused-identity", "warning", "No vault is opened with an identity."},
-		{"unused-vault", "warning", "No binding reads from a vault."},
+		{"unused-identity", "warning", "No vault is opened with an identity, and no token is asked for with it."},
+		{"unused-issuer", "warning", "Nothing is signed by the issuer."},
+		{"unused-vault", "warning", "No binding reads from a vault, and no key of the issuer is in it."},
+		{"unused-token", "warning", "No binding gives a token."},
 		{"unused-pool", "warning", "No rule names a pool."},
 		{"unused-group", "warning", "No rule names a group."},
 		{secret.LintOpenNamespace, "note", "Whoever may create a repository of a matching name gets what the binding gives."},
@@ -70,9 +78,10 @@ func Check(paths []string) (*Config, Problems) {
 		r.fileError(paths[0], "%v", err)
 		return nil, r.problems()
 	}
-	// Load leaves these three out: a running program must not refuse, or delay, a configuration for them.
+	// Load leaves these out: a running program must not refuse, or delay, a configuration for them.
 	b.disappointed(policy, cfg.Expect)
 	b.nearMisses()
+	b.withoutTarget(cfg)
 	b.lint(policy)
 	return cfg, r.problems()
 }

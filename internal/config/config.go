@@ -17,6 +17,12 @@ const (
 	defaultIdentity = "default"
 )
 
+// What a subject of our own issuer speaks of: the repository, or the repository and the deploy target.
+const (
+	SubjectRepo        = "repo"        // drone:SERVER:repo:UID
+	SubjectEnvironment = "environment" // drone:SERVER:repo:UID:environment:DEPLOY_TO
+)
+
 // The clouds of Azure, as an identity names them.
 const (
 	CloudPublic       = "public"
@@ -33,7 +39,9 @@ type Config struct {
 	Content []byte // one file: its bytes; several: in order of name, each after a line "# FILE NAME"
 
 	Identities map[string]Identity // by name
+	Issuer     *Issuer             // nil: none
 	Vaults     map[string]Vault    // by alias
+	Tokens     map[string]Token    // by name, in lower case as a secret.Ref has it
 	Pools      map[string]Pool     // by name; "default" may be missing, as the environment can give it
 	Rules      secret.Rules
 	Expect     []Expectation
@@ -50,16 +58,60 @@ type File struct {
 	Content []byte
 }
 
-// Identity is who we are to Entra. An empty TenantID or AssertionFile, and in the identity "default" an empty ClientID,
-// come from the environment as the workload identity webhook sets it.
+// Identity is who we are to Entra. An empty TenantID, and in the identity "default" an empty ClientID without Clients, come
+// from the environment as the workload identity webhook sets it; so does an empty AssertionFile, where neither
+// AssertionManaged nor Issuer says where the assertion comes from.
 type Identity struct {
-	Name          string
-	TenantID      string // a GUID
-	ClientID      string // a GUID
-	AssertionFile string // where the federated token is
-	Cloud         string // one of the Cloud constants
-	Managed       bool   // a managed identity of the machine; only ClientID and Cloud are set
-	At            string // file:line
+	Name             string
+	TenantID         string            // a GUID
+	ClientID         string            // a GUID
+	Clients          map[string]string // repository's uid → its client id, a GUID; instead of ClientID, only with Issuer
+	AssertionFile    string            // where the federated token is
+	AssertionManaged string            // the client id, a GUID, of the machine's managed identity whose token is the assertion
+	Issuer           string            // one of the Subject constants: our own issuer makes the assertion; empty: it does not
+	Cloud            string            // one of the Cloud constants
+	Managed          bool              // a managed identity of the machine; only ClientID and Cloud are set
+	At               string            // file:line
+}
+
+// Issuer is our own OIDC issuer: who it is in every assertion, and the keys that sign. Entra compares URL byte for byte.
+type Issuer struct {
+	URL    string // "iss"; https, a slash at the end is part of it
+	Server string // which Drone server, in every subject
+	Keys   []IssuerKey
+	At     string
+}
+
+// IssuerKey is one version of a key in Key Vault. All are published; the one with the latest From that is not in the future
+// signs. Exactly one has no From.
+type IssuerKey struct {
+	Vault   string    // an alias in Config.Vaults
+	Name    string    // in lower case
+	Version string    // 32 hexadecimal digits, in lower case
+	From    time.Time // in UTC; zero: from the beginning
+	At      string
+}
+
+// Token is a short-lived credential that is made when a build asks for it. Exactly one of Scope, Registry and Audience is
+// set; Identity is set with the first two, Subject and Lifetime with the last.
+type Token struct {
+	Name          string // in lower case
+	Identity      string // a name in Config.Identities
+	Scope         string // of an Entra access token; ends in /.default
+	Registry      string // host of an Azure container registry, in lower case
+	Repositories  []Repository
+	AnyRepository bool // whatever the identity may do in the registry
+	Audience      string
+	Subject       string        // one of the Subject constants
+	MinLife       time.Duration // how much of its life must be left whenever it is given; zero: no demand
+	Lifetime      time.Duration // of a token for an audience
+	At            string
+}
+
+// Repository is what a registry's token may do with one repository there.
+type Repository struct {
+	Name    string   // exact
+	Actions []string // pull, push, delete, metadata_read, metadata_write; sorted, at least one
 }
 
 // Vault is a door: a Key Vault, the identity that opens it, and what it demands of a secret. Rules and pipelines speak
@@ -115,11 +167,15 @@ func (c *Config) Forget() {
 	}
 }
 
-// Summary counts the rules for people, as in "14 bindings, 1 deny, 3 expectations".
+// Summary counts the rules for people, as in "14 bindings, 1 deny, 3 expectations", and tokens where there are any.
 func (c *Config) Summary() string {
-	return count(len(c.Rules.Bindings), "binding", "bindings") + ", " +
+	text := count(len(c.Rules.Bindings), "binding", "bindings") + ", " +
 		count(len(c.Rules.Denies), "deny", "denies") + ", " +
 		count(len(c.Expect), "expectation", "expectations")
+	if len(c.Tokens) > 0 {
+		text += ", " + count(len(c.Tokens), "token", "tokens")
+	}
+	return text
 }
 
 func count(n int, one, many string) string {

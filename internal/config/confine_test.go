@@ -65,6 +65,8 @@ func TestConfinedFileReachesOutside(t *testing.T) {
 		{"denies: [{id: a, repos: [§\"**\"]}]", "** reaches outside"},
 		{"groups: §{alice: [mallory]}", `this file is confined at MAIN:7:5 and holds bindings, denies and expect alone: "groups" belongs in the file that confines it`},
 		{"vaults: §{evil: {url: https://kv-evil.vault.azure.net}}", `"vaults" belongs`},
+		{"tokens: §{arm: {identity: default, scope: https://management.azure.com/.default}}", `"tokens" belongs`},
+		{"issuer: §{url: https://oidc.acme.example, server: drone.acme.example, keys: [{key: pay-prod/k@0123456789abcdef0123456789abcdef}]}", `"issuer" belongs`},
 		{"pools: §{mine: {keys: [{id: a, env: MINE}]}}", `"pools" belongs`},
 		{"identities: §{mine: {client_id: 3f2a4c55-1111-4222-8333-444455556666}}", `"identities" belongs`},
 		{"record: §{file: /tmp/x}", `"record" belongs`},

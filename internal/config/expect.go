@@ -193,10 +193,7 @@ func (b *builder) expectation(d *expectation) {
 		b.errorf(d.reads.place, "%v", err)
 		return
 	}
-	// lookup notes a use of the vault, which is taken back below.
-	known := b.used[used{"vault", ref.Vault}]
-	lookup(b, b.vaults, "vault", ref.Vault, d.reads.place)
-	b.used[used{"vault", ref.Vault}] = known // an assertion is no use of a vault
+	b.door(d.reads, ref.Vault) // an assertion is no use of a vault
 }
 
 // asserts checks that the expectation says one thing, of something.

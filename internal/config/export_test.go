@@ -52,6 +52,9 @@ func (*version) kind() string      { return "`1`" }
 func (*identity) kind() string     { return "mapping" }
 func (*assertion) kind() string    { return "mapping" }
 func (*managed) kind() string      { return "mapping" }
+func (*issuer) kind() string       { return "mapping" }
+func (*issuerKey) kind() string    { return "mapping" }
+func (*token) kind() string        { return "mapping" }
 func (*vault) kind() string        { return "mapping" }
 func (*pool) kind() string         { return "mapping" }
 func (*key) kind() string          { return "mapping" }
@@ -74,6 +77,7 @@ func (c *choice) kind() string     { return "`" + strings.Join(c.choices, "`, `"
 func (f *flag) kind() string       { return "boolean" }
 func (i *number) kind() string     { return fmt.Sprintf("number from %d to %d", i.min, i.max) }
 func (*confinement) kind() string  { return "`unconfined`, or mapping" }
+func (*repositories) kind() string { return "`any`, or mapping from names to lists of strings" }
 
 // plural makes a kind's name into that of many.
 func plural(kind string) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -25,7 +26,10 @@ func seeds(t testing.TB) (seeds [][]byte) {
 	}
 	for _, s := range []string{
 		"", "\n", "version: 1", "a: &x [*x]\n", "a: |\n x\n---\nb: [", "version: 1\nlog: {level: \"", "? [a]\n: b\n", "# FILE x\nversion: 1\n",
-		"version: 1\nfiles: {x.yaml: {repos: [a/b], read: [v/x]}}\n", expecting + "- {read: db, only: [deploy]}\n- {repo: acme/app, decision: deny}\n", "\ufeffa: 1", "a: \r", "<<: {a: 1}\n",
+		"version: 1\nfiles: {x.yaml: {repos: [a/b], read: [v/x]}}\n", expecting + "- {read: db, only: [deploy]}\n- {repo: acme/app, decision: deny}\n", "\ufeffa: 1",
+		issued, tokens("a: {identity: env, " + scope + "}, b: {audience: x, subject: environment}, c: {identity: vm, registry: a.azurecr.io, repositories: {a/b: [pull]}}"),
+		tokens("a: {registry: a.azurecr.io, repositories: any}"),
+		"version: 1\ntokens: {A: {audience: x}, a: {audience: x}}\nvaults: {tokens: {url: https://kv-x.vault.azure.net}}\n", "a: \r", "<<: {a: 1}\n",
 	} {
 		seeds = append(seeds, []byte(s))
 	}
@@ -58,6 +62,7 @@ func FuzzLoad(f *testing.F) {
 			if _, err := secret.NewPolicy(cfg.Rules); err != nil {
 				t.Errorf("the rules do not compile: %v", err)
 			}
+			sound(t, cfg)
 			replays(t, cfg)
 		}
 		if checked, more := config.Check([]string{path}); (checked == nil) != (cfg == nil) || len(more) < len(problems) {
@@ -79,6 +84,56 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// sound holds of every configuration that is accepted: what is built from it relies on it.
+func sound(t *testing.T, cfg *config.Config) {
+	t.Helper()
+	issued := false
+	for name, id := range cfg.Identities {
+		places := 0
+		for _, stated := range []bool{id.AssertionFile != "", id.AssertionManaged != "", id.Issuer != "", id.Managed} {
+			if stated {
+				places++
+			}
+		}
+		issued = issued || id.Issuer != ""
+		if places > 1 || id.Clients != nil && (id.Issuer == "" || id.ClientID != "") || id.ClientID == "" && id.Clients == nil && name != "default" {
+			t.Errorf("identity %+v", id)
+		}
+	}
+	for name, token := range cfg.Tokens {
+		asked := token.Audience == ""
+		issued = issued || !asked
+		if (token.Scope != "") == (token.Registry != "") && asked || !asked && token.Scope+token.Registry != "" || asked != (token.Lifetime == 0) || asked != (token.Subject == "") {
+			t.Errorf("token %+v is not of one kind", token)
+		}
+		if _, known := cfg.Identities[token.Identity]; known != asked || name != token.Name || name != strings.ToLower(name) {
+			t.Errorf("token %q: %+v", name, token)
+		}
+		if (token.Registry != "") != (token.AnyRepository || len(token.Repositories) > 0) {
+			t.Errorf("token %+v", token)
+		}
+	}
+	if cfg.Issuer == nil {
+		if issued {
+			t.Error("something is signed by an issuer that is not there")
+		}
+		return
+	}
+	first := 0
+	for _, key := range cfg.Issuer.Keys {
+		if key.From.IsZero() {
+			first++
+		}
+		v, known := cfg.Vaults[key.Vault]
+		if !known || cfg.Identities[v.Identity].Issuer != "" || len(key.Version) != 32 || key.Name == "" {
+			t.Errorf("key %+v", key)
+		}
+	}
+	if first != 1 {
+		t.Errorf("%d keys sign from the beginning", first)
+	}
 }
 
 // Whatever is kept: it is one configuration or an error, and what it is taken apart into makes the same again.

@@ -15,8 +15,10 @@ type texts = list[text, *text]
 type file struct {
 	head
 	version    version
+	issuer     issuer
 	identities dict[identity, *identity]
 	vaults     dict[vault, *vault]
+	tokens     dict[token, *token]
 	pools      dict[pool, *pool]
 	groups     dict[texts, *texts]
 	bindings   list[binding, *binding]
@@ -34,7 +36,9 @@ func (f *file) fields() []field {
 	return []field{
 		{"version", &f.version, required},
 		{"identities", &f.identities, optional},
+		{"issuer", &f.issuer, optional},
 		{"vaults", &f.vaults, optional},
+		{"tokens", &f.tokens, optional},
 		{"pools", &f.pools, optional},
 		{"groups", &f.groups, optional},
 		{"bindings", &f.bindings, optional},
@@ -66,11 +70,12 @@ func (v *version) read(r *reader, n *yaml.Node) {
 	}
 }
 
-// identity has either managed, or the three of a federated application; which of them may be left out is seen when it
-// is built.
+// identity has either managed, or what a federated application has; which of that may be left out is seen when it is
+// built.
 type identity struct {
 	head
 	tenant, client text
+	clients        dict[text, *text]
 	assertion      assertion
 	cloud          choice
 	managed        managed
@@ -82,6 +87,7 @@ func (i *identity) fields() []field {
 	return []field{
 		{"tenant_id", &i.tenant, optional},
 		{"client_id", &i.client, optional},
+		{"clients", &i.clients, optional},
 		{"assertion", &i.assertion, optional},
 		{"cloud", i.cloud.of(CloudPublic, CloudUSGovernment, CloudChina), optional},
 		{"managed", &i.managed, optional},
@@ -94,20 +100,29 @@ func (*identity) refuses(key string) string {
 	case "client_secret", "secret", "password", "username", "certificate", "certificate_path", "certificate_password",
 		"client_certificate", "client_certificate_path", "client_certificate_password", "private_key", "key":
 		return "never a stored credential: add a federated credential to the application in Entra, and name the token's file as assertion: {file: …}"
+	case "issuer":
+		return "write assertion: {issuer: repo}, and who the issuer is beside identities"
 	}
 	return ""
 }
 
-// assertion says where the federated token is. It is a mapping, so that other places can be added without a new key
-// beside it.
+// assertion says where the proof of a federated application comes from: one of the three, which is seen when it is built.
 type assertion struct {
 	head
-	file text
+	file    text
+	managed managed
+	issuer  choice
 }
 
 func (a *assertion) read(r *reader, n *yaml.Node) { r.object(n, a) }
 func (*assertion) what() string                   { return "an assertion" }
-func (a *assertion) fields() []field              { return []field{{"file", &a.file, required}} }
+func (a *assertion) fields() []field {
+	return []field{
+		{"file", &a.file, optional},
+		{"managed", &a.managed, optional},
+		{"issuer", a.issuer.of(SubjectRepo, SubjectEnvironment), optional},
+	}
+}
 
 // managed is a managed identity of the machine. Its client id is required: a machine can have several.
 type managed struct {

@@ -79,7 +79,7 @@ func (b *builder) read(index int, content []byte) {
 	r.inspect(root, 1)
 	f := &file{}
 	r.object(root, f)
-	sections := []*head{&f.head, &f.identities.head, &f.vaults.head, &f.pools.head}
+	sections := []*head{&f.head, &f.identities.head, &f.vaults.head, &f.tokens.head, &f.pools.head}
 	// A section that could not be read would make every mention of its entries a problem of its own.
 	b.partial = b.partial || slices.ContainsFunc(sections, func(h *head) bool { return h.set && !h.ok })
 	b.files = append(b.files, f)
@@ -94,6 +94,8 @@ type builder struct {
 
 	identities map[string]*entry[identity]
 	vaults     map[string]*entry[vault]
+	tokens     map[string]*entry[token] // by name in lower case
+	issuer     *issuer
 	pools      map[string]*entry[pool]
 	groups     map[string]*entry[texts]
 	folded     map[string]string // a group's name without case → as it is written
@@ -107,18 +109,23 @@ type builder struct {
 // used marks what some rule mentions, so that the rest can be warned of.
 type used struct{ what, name string }
 
-// build makes a Config of all files together. The order matters: rules speak of vaults, pools and groups, so those come
-// first; vaults say whether the default identity is used; and confine needs all of them before the first rule.
+// build makes a Config of all files together. The order matters: rules speak of vaults, tokens, pools and groups, so those
+// come first; vaults and tokens say whether the default identity is used; and confine needs all of them before the first
+// rule.
 func (b *builder) build() *Config {
 	b.used, b.folded = map[used]bool{}, map[string]string{}
 	b.identities = merged(b, "identity", func(f *file) []entry[identity] { return f.identities.entries })
 	b.vaults = merged(b, "vault", func(f *file) []entry[vault] { return f.vaults.entries })
 	b.pools = merged(b, "pool", func(f *file) []entry[pool] { return f.pools.entries })
 	b.groups = merged(b, "group", func(f *file) []entry[texts] { return f.groups.entries })
+	b.tokens = b.foldTokens(merged(b, "token", func(f *file) []entry[token] { return f.tokens.entries }))
+	b.issuer = single(b, "issuer", func(f *file) *issuer { return &f.issuer })
 
 	cfg := &Config{}
 	cfg.Vaults = b.buildVaults()
-	cfg.Identities = b.buildIdentities() // after the vaults, which may need the default one
+	cfg.Tokens = b.buildTokens()
+	cfg.Identities = b.buildIdentities() // after vaults and tokens, which may need the default one
+	cfg.Issuer = b.buildIssuer()
 	cfg.Pools = b.buildPools()
 	cfg.Rules = secret.Rules{Groups: b.buildGroups()}
 	for _, alias := range sortedKeys(cfg.Vaults) {
@@ -126,8 +133,13 @@ func (b *builder) build() *Config {
 		cfg.Rules.Vaults = append(cfg.Rules.Vaults,
 			secret.Vault{Alias: v.Alias, Host: v.Host, MaxAge: v.MaxAge, MustExpire: v.MustExpire})
 	}
+	if len(b.tokens) > 0 { // no vault's host is without a dot
+		cfg.Rules.Vaults = append(cfg.Rules.Vaults, secret.Vault{Alias: secret.TokenDoor, Host: secret.TokenDoor})
+	}
 	b.confine()
 	b.buildRules(&cfg.Rules)
+	b.useTokens(&cfg.Rules)
+	b.warnOpening(cfg)
 	cfg.Expect = b.buildExpectations()
 	b.buildProgram(cfg)
 	b.warnUnused()
@@ -189,11 +201,16 @@ func (b *builder) ident(t text, what string) bool {
 	return t.ok
 }
 
-// lookup tells whether the name is in a section, and notes its use. What is not there is an error, unless a file could
-// not be read and it may be in that one. Where it returns false, the caller leaves the mention out, which is safe
-// even for a deny: the error keeps the configuration from being used.
+// lookup tells whether the name is in a section, as listed does, and notes its use.
 func lookup[T any](b *builder, section map[string]*entry[T], what, name string, at place) bool {
 	b.used[used{what, name}] = true
+	return listed(b, section, what, name, at)
+}
+
+// listed tells whether the name is in a section. What is not there is an error, unless a file could not be read and it may
+// be in that one. Where it returns false, the caller leaves the mention out, which is safe even for a deny: the error
+// keeps the configuration from being used.
+func listed[T any](b *builder, section map[string]*entry[T], what, name string, at place) bool {
 	if section[name] != nil {
 		return true
 	}
@@ -205,8 +222,12 @@ func lookup[T any](b *builder, section map[string]*entry[T], what, name string, 
 		b.errorf(at, "not listed")
 		return false
 	}
-	plurals := map[string]string{"identity": "identities", "vault": "vaults", "pool": "pools"}
-	b.errorf(at, "no %s is called %q%s", what, clip(name), didYouMean(name, sortedKeys(section), ": list it under "+plurals[what]))
+	plurals := map[string]string{"identity": "identities", "vault": "vaults", "token": "tokens", "pool": "pools"}
+	names := sortedKeys(section)
+	if what == "vault" && len(b.tokens) > 0 {
+		names = append(names, secret.TokenDoor)
+	}
+	b.errorf(at, "no %s is called %q%s", what, clip(name), didYouMean(name, names, ": list it under "+plurals[what]))
 	return false
 }
 
@@ -215,8 +236,10 @@ func (b *builder) warnUnused() {
 	if b.fatal {
 		return
 	}
-	warnUnused(b, b.identities, "identity", "no vault is opened with it")
+	warnUnused(b, b.identities, "identity", "no vault is opened with it, and no token is asked for with it")
 	warnUnused(b, b.vaults, "vault", "no binding reads from it")
+	warnUnused(b, b.tokens, "token", "no binding gives it")
+	b.warnUnusedIssuer()
 	warnUnused(b, b.pools, "pool", "no rule names it")
 	warnUnused(b, b.groups, "group", "no rule names it")
 }

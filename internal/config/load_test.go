@@ -84,7 +84,7 @@ func loads(t *testing.T, yaml string) (*config.Config, config.Problems) {
 
 func TestSampleLoads(t *testing.T) {
 	cfg, problems := config.Load([]string{"testdata/sample.yaml"})
-	want := "testdata/sample.yaml:6:3   warning  identity \"vm\" is not used: no vault is opened with it\n"
+	want := "testdata/sample.yaml:6:3   warning  identity \"vm\" is not used: no vault is opened with it, and no token is asked for with it\n"
 	if problems.String() != want {
 		t.Fatalf("got\n%v", problems)
 	}

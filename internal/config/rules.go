@@ -82,7 +82,8 @@ func (b *builder) bindingRead(t *text, reads []secret.ReadPattern) []secret.Read
 	p, err := secret.ParseRead(t.value)
 	if err != nil {
 		b.errorf(t.place, "%v", err)
-	} else if lookup(b, b.vaults, "vault", p.Vault(), t.place) {
+	} else if b.door(*t, p.Vault()) {
+		b.used[used{"vault", p.Vault()}] = true
 		b.readInside(t.place, t.value, p.Within)
 		reads = append(reads, p)
 	}
@@ -108,7 +109,8 @@ func (b *builder) names(d *binding) map[string]secret.Ref {
 		ref, err := secret.ParseRef(e.value.value)
 		if err != nil {
 			b.errorf(e.value.place, "%v", err)
-		} else if lookup(b, b.vaults, "vault", ref.Vault, e.value.place) {
+		} else if b.door(e.value, ref.Vault) {
+			b.used[used{"vault", ref.Vault}] = true
 			b.readInside(e.value.place, e.value.value, func(p secret.ReadPattern) bool { return p.Gives(ref) })
 			names[e.name.value] = ref
 		}
@@ -160,13 +162,15 @@ func (b *builder) denyRead(t *text, into *secret.Scope) {
 	if p.Narrow() {
 		b.warnf(t.place, ruleNarrowDeny, "%q: a deny holds for every version and every key; write it without them", t.value)
 	}
-	if !strings.Contains(p.Vault(), "*") { // a misspelt vault would deny nothing
-		known := b.used[used{"vault", p.Vault()}]
-		lookup(b, b.vaults, "vault", p.Vault(), t.place)
-		b.used[used{"vault", p.Vault()}] = known // withholding alone is no use of a vault
-		return
+	// A misspelt vault or token would deny nothing. Withholding alone is no use of it.
+	switch {
+	case strings.Contains(p.Vault(), "*"):
+		b.denyGlob(t, p)
+	case p.Vault() == secret.TokenDoor:
+		b.tokenListed(*t)
+	default:
+		listed(b, b.vaults, "vault", p.Vault(), t.place)
 	}
-	b.denyGlob(t, p)
 }
 
 // denyGlob warns of a pattern of vaults that meets none. "*" is meant for vaults that are listed one day, too. Nothing
@@ -180,6 +184,9 @@ func (b *builder) denyGlob(t *text, p secret.ReadPattern) {
 		if glob.Match(alias) {
 			return
 		}
+	}
+	if len(b.tokens) > 0 && glob.Match(secret.TokenDoor) {
+		return
 	}
 	b.warnf(t.place, ruleUnreachableAlias, "%q: no vault's alias matches %q", t.value, p.Vault())
 }
