@@ -33,8 +33,8 @@ func FuzzContent(f *testing.F) {
 		if encoded {
 			value = base64.StdEncoding.EncodeToString(file)
 		}
-		made, form, flaw := content(value, contentType)
-		decoded, _ := decode(value)
+		made, form, flaw := content([]byte(value), contentType)
+		decoded, _ := decode([]byte(value))
 		switch {
 		case form == secret.FormPKCS12:
 			checkUnpacked(t, made, decoded, flaw)

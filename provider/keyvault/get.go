@@ -24,11 +24,15 @@ func (v *Vault) Get(ctx context.Context, req secret.Request, ref secret.Ref) (se
 		fetched secret.Fetched
 		err     *secret.Error
 	}
-	done := make(chan outcome, 1)
+	done := make(chan outcome)
 	// On its own, because callers of the SDK wait for each other's tokens whatever their contexts say.
 	go func() {
 		fetched, err := v.read(ctx, subject, ref)
-		done <- outcome{fetched, err}
+		select {
+		case done <- outcome{fetched, err}:
+		case <-ctx.Done(): // nobody waits for it any more
+			fetched.Value.Clear()
+		}
 	}()
 	select {
 	case o := <-done:
@@ -49,6 +53,8 @@ func (v *Vault) read(ctx context.Context, subject string, ref secret.Ref) (fetch
 	if err != nil {
 		return fetched, v.fail(ref, secret.Internal, secret.ReasonInternal, "the SDK refuses its configuration")
 	}
+	var answered lifted
+	defer func() { clear(answered.take()) }() // what accept did not take
 	defer func() {
 		// Not ours alone: the SDK panics at challenges of an odd shape. What a panic carries is not printed.
 		if p := recover(); p != nil {
@@ -57,23 +63,23 @@ func (v *Vault) read(ctx context.Context, subject string, ref secret.Ref) (fetch
 			failure = v.fail(ref, secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("its answer made the SDK panic with a %T: is there a proxy in between?", p))
 		}
 	}()
-	resp, err := client.GetSecret(ctx, ref.Name, ref.Version, nil)
+	resp, err := client.GetSecret(lifting(ctx, &answered), ref.Name, ref.Version, nil)
 	if err != nil {
 		if _, credential := errors.AsType[*secret.Error](err); credential {
 			v.forget(subject, client)
 		}
 		return secret.Fetched{}, v.classify(ctx, ref, err)
 	}
-	return v.accept(ref, &resp.Secret)
+	return v.accept(ref, &resp.Secret, &answered)
 }
 
 // accept takes an answer only if it is whole and about what was asked.
-// Every pointer in the SDK's answer may be nil.
-func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret) (secret.Fetched, *secret.Error) {
+// Every pointer in the SDK's answer may be nil. In place of the value it has what stands for one.
+func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret, answered *lifted) (secret.Fetched, *secret.Error) {
 	garbled := func(what string) (secret.Fetched, *secret.Error) {
 		return secret.Fetched{}, v.fail(ref, secret.Garbled, secret.ReasonGarbled, what)
 	}
-	if s.Value == nil || *s.Value == "" {
+	if s.Value == nil || len(answered.value) == 0 {
 		return garbled("it answered without a value")
 	}
 	if s.ID == nil || s.Attributes == nil || s.Attributes.Enabled == nil {
@@ -87,7 +93,7 @@ func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret) (secret.Fetched, *se
 	if s.ContentType != nil {
 		contentType = *s.ContentType
 	}
-	value, form, flaw := content(*s.Value, contentType)
+	value, form, flaw := content(answered.take(), contentType)
 	return secret.Fetched{
 		Value:     secret.NewValue(value),
 		Version:   version,

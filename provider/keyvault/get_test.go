@@ -51,6 +51,12 @@ func TestAnAnswerMustBeAboutWhatWasAsked(t *testing.T) {
 		"null":                {`null`, "deploy-db"},
 		"nothing":             {` `, "deploy-db"},
 		"an empty object":     {`{}`, "deploy-db"},
+		"a value twice":       {body(`"`+good+`","value":"`+value+`"`, enabled), "deploy-db"},
+		"an id twice":         {body(`"`+good+`","id":"`+good+`"`, enabled), "deploy-db"},
+		"half a character":    {`{"value":"\ud83d","id":"` + good + `"` + enabled + `}`, "deploy-db"},
+		"no UTF-8":            {"{\"value\":\"\xff\",\"id\":\"" + good + `"` + enabled + `}`, "deploy-db"},
+		"more behind it":      {body(`"`+good+`"`, enabled) + "{}", "deploy-db"},
+		"a value in a list":   {`{"value":["` + value + `"],"id":"` + good + `"` + enabled + `}`, "deploy-db"},
 	} {
 		remove := w.Fault(w.kv.Target(), emulator.Fault{Status: 200, Body: c.body})
 		_, err := read(t, t.Context(), v, c.ask)

@@ -8,7 +8,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
 	"encoding/pem"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,30 +34,50 @@ const (
 )
 
 // unpack makes PEM of a PKCS#12 in base64, with blocks for what is in it and one for the file itself. With a flaw there
-// is but the latter, or nothing where it isn't DER.
+// is but the latter, or nothing where it isn't DER. What it needed on the way is cleared, but for what the library has
+// copied.
 //
 // So a pipeline can ask for the file as it is stored also when what is in it can't be read here.
-func unpack(text string) (made []byte, flaw string) {
+func unpack(text []byte) (made []byte, flaw string) {
 	file, ok := decode(text)
+	defer func() { clear(file) }()
 	var whole asn1.RawValue
 	if rest, err := asn1.Unmarshal(file, &whole); !ok || err != nil || len(rest) > 0 {
 		return nil, flawBroken
 	}
 	key, certs, flaw := open(file)
-	var b bytes.Buffer
-	add := func(kind string, der []byte) {
-		if flaw == "" || kind == secret.BlockPKCS12 {
-			_ = pem.Encode(&b, &pem.Block{Type: kind, Bytes: der}) // a buffer takes everything
+	defer func() { clear(key) }()
+	var blocks []pem.Block
+	if flaw == "" && key != nil {
+		blocks = append(blocks, pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	}
+	if flaw == "" {
+		for _, c := range certs {
+			blocks = append(blocks, pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 		}
 	}
-	if key != nil {
-		add("PRIVATE KEY", key)
+	return text64(append(blocks, pem.Block{Type: secret.BlockPKCS12, Bytes: file})), flaw
+}
+
+// perLine is how many bytes a line of PEM holds, in 64 characters (RFC 7468).
+const perLine = 48
+
+// text64 writes blocks as PEM, as encoding/pem does, but into a buffer that never grows and without another in between:
+// neither could be cleared.
+func text64(blocks []pem.Block) []byte {
+	size := 0
+	for _, b := range blocks {
+		size += 2*len("-----BEGIN -----\n") + 2*len(b.Type) + base64.StdEncoding.EncodedLen(len(b.Bytes)) + len(b.Bytes)/perLine + 1
 	}
-	for _, c := range certs {
-		add("CERTIFICATE", c.Raw)
+	made := make([]byte, 0, size)
+	for _, b := range blocks {
+		made = append(append(append(made, "-----BEGIN "...), b.Type...), "-----\n"...)
+		for line := range slices.Chunk(b.Bytes, perLine) {
+			made = append(base64.StdEncoding.AppendEncode(made, line), '\n')
+		}
+		made = append(append(append(made, "-----END "...), b.Type...), "-----\n"...)
 	}
-	add(secret.BlockPKCS12, file)
-	return b.Bytes(), flaw
+	return made
 }
 
 // open returns what is in a file that has no password. The key, PKCS#8, is nil where there is none.
@@ -70,6 +92,7 @@ func open(file []byte) (key []byte, certs []*x509.Certificate, flaw string) {
 		return nil, certs, ""
 	}
 	var p pfx
+	defer p.clear()
 	if flaw := p.read(file); flaw != "" {
 		return nil, nil, flaw
 	}
@@ -95,9 +118,24 @@ func open(file []byte) (key []byte, certs []*x509.Certificate, flaw string) {
 // unseen until too late. So the rounds that can be seen are checked, and again puts a private key in front of what is
 // encrypted: the library takes a second one for an error before it derives anything for it.
 type pfx struct {
+	copies [][]byte // of parts of the file, which clear overwrites
 	keyed  bool
 	bags   []asn1.RawValue // in the clear; the key in them has an encryption of its own
 	sealed []asn1.RawValue // encrypted, with certificates in them
+}
+
+// clear overwrites what was copied of the file. Its key may be encrypted there, but with no password.
+func (p *pfx) clear() {
+	for _, c := range p.copies {
+		clear(c)
+	}
+}
+
+// encode writes DER, which clear overwrites.
+func (p *pfx) encode(of any) []byte {
+	der := encode(of)
+	p.copies = append(p.copies, der)
+	return der
 }
 
 // The structures of RFC 7292, as far as they are looked at.
@@ -158,6 +196,7 @@ func (p *pfx) read(file []byte) (flaw string) {
 		!parse(outer.Safe.Content.Bytes, &text) || !parse(text, &safes) {
 		return flawBroken
 	}
+	p.copies = append(p.copies, text)
 	for _, safe := range safes {
 		var c contentInfo
 		var e encryptedData
@@ -184,6 +223,7 @@ func (p *pfx) readBags(content []byte) (flaw string) {
 	if !parse(content, &text) || !parse(text, &bags) {
 		return flawBroken
 	}
+	p.copies = append(p.copies, text)
 	for _, raw := range bags {
 		var bag safeBag
 		var k shroudedKey
@@ -211,20 +251,20 @@ func (p *pfx) again(empty bool) []byte {
 		nobodys, _ := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))) // knows this kind
 		bags = append([]asn1.RawValue{{FullBytes: encode(safeBag{oid(oidKeyBag), explicit(nobodys)})}}, bags...)
 	}
-	text := encode(append([]asn1.RawValue{{FullBytes: encode(wrap(encode(bags)))}}, p.sealed...))
+	text := p.encode(append([]asn1.RawValue{{FullBytes: p.encode(p.wrap(p.encode(bags)))}}, p.sealed...))
 	if !empty {
-		return encode(struct {
+		return p.encode(struct {
 			Version int
 			Safe    contentInfo
-		}{3, wrap(text)})
+		}{3, p.wrap(text)})
 	}
 	salt := make([]byte, sha256.BlockSize)
 	algorithm := pkix.AlgorithmIdentifier{Algorithm: oid(oidSHA256), Parameters: asn1.NullRawValue}
-	return encode(struct {
+	return p.encode(struct {
 		Version int
 		Safe    contentInfo
 		Mac     macData
-	}{3, wrap(text), macData{digestInfo{algorithm, emptyMAC(salt, text)}, salt}})
+	}{3, p.wrap(text), macData{digestInfo{algorithm, emptyMAC(salt, text)}, salt}})
 }
 
 // emptyMAC is the MAC that a file has under an empty password (RFC 7292, appendix B.2): after one round of SHA-256, with
@@ -273,7 +313,9 @@ func encode(of any) []byte {
 }
 
 // wrap makes a ContentInfo of type data.
-func wrap(data []byte) contentInfo { return contentInfo{oid(oidData), explicit(encode(data))} }
+func (p *pfx) wrap(data []byte) contentInfo {
+	return contentInfo{oid(oidData), explicit(p.encode(data))}
+}
 
 // explicit puts DER under an explicit tag 0, as ContentInfo and SafeBag have it.
 func explicit(der []byte) asn1.RawValue {

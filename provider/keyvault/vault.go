@@ -177,10 +177,12 @@ type tryTimeout struct{}
 func (tryTimeout) Do(req *policy.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Raw().Context(), tryLimit)
 	defer cancel()
-	return req.Clone(ctx).Next()
+	try := req.Clone(ctx)
+	try.Raw().Header.Set("Accept-Encoding", "identity") // unpacking would leave copies of a value
+	return try.Next()
 }
 
-// bounded bounds what an answer may hold.
+// bounded bounds what an answer may hold, and keeps its value from the SDK.
 // Without it, whoever answers for the vault could fill the memory: the SDK reads every answer whole.
 type bounded struct{ next http.RoundTripper }
 
@@ -189,6 +191,7 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(req)
 	if err == nil {
 		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+		withoutValue(req.Context(), resp)
 	}
 	return resp, err
 }
