@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"io"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -43,10 +41,11 @@ const notJSON = "the secret is not one JSON object, so it has no keys"
 //	{"db.password":"a","db.password":"a"}       →  2 times
 //
 // A lenient decoder takes the last of two equal names, another one the first: whoever reviewed the secret may have
-// seen the other value.
+// seen the other value. And every decoder copies what it reads, where nobody can clear it: so encoding/json says whether
+// the document is JSON, which copies nothing, and json.go finds its way in it. The value is the only copy.
 func keyOf(document []byte, key string) (value []byte, problem string) {
-	// The decoder would replace bad bytes by U+FFFD and hand out a value that nobody stored.
-	if !utf8.Valid(document) {
+	// To encoding/json, bytes that are no UTF-8 are fine in a string, and it replaces them: a value that nobody stored.
+	if !utf8.Valid(document) || !json.Valid(document) {
 		return nil, notJSON
 	}
 	literal, ok := member(document, key)
@@ -64,83 +63,12 @@ func keyOf(document []byte, key string) (value []byte, problem string) {
 	}
 	value, problem = scalar(literal.raw)
 	if path.times == 1 && problem == "" {
-		if other, wrong := scalar(path.raw); wrong == "" && !bytes.Equal(other, value) {
+		other, wrong := scalar(path.raw)
+		defer clear(other)
+		if wrong == "" && !bytes.Equal(other, value) {
+			clear(value)
 			return nil, "ambiguous: the secret's JSON has the key both as one name and as a path through its objects, with different values"
 		}
 	}
 	return value, problem
-}
-
-// found is a member of a JSON object: the last of that name, and how many there are.
-type found struct {
-	raw   json.RawMessage
-	times int
-}
-
-// walk follows a key's names from object to object. Nothing is found where a name is missing or has no object.
-func walk(object []byte, key string) (at found) {
-	if !strings.Contains(key, ".") {
-		return found{}
-	}
-	at = found{object, 1}
-	for name := range strings.SplitSeq(key, ".") {
-		next, ok := member(at.raw, name)
-		if !ok || name == "" || next.times == 0 {
-			return found{}
-		}
-		if at = next; at.times > 1 {
-			return at
-		}
-	}
-	return at
-}
-
-// member finds a name in a document that is one JSON object and nothing else; not ok if it isn't.
-//
-// It walks tokens because Unmarshal into a map or struct would drop repeated names silently, and into a struct match
-// them without case. m.raw is a copy; the values of other names are read and dropped.
-func member(document []byte, name string) (m found, ok bool) {
-	d := json.NewDecoder(bytes.NewReader(document))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return found{}, false
-	}
-	for d.More() {
-		at, err := d.Token()
-		if err != nil {
-			return found{}, false
-		}
-		var raw json.RawMessage
-		if d.Decode(&raw) != nil {
-			return found{}, false
-		}
-		if at == name {
-			m.raw = raw
-			m.times++
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return found{}, false
-	}
-	_, err := d.Token()
-	return m, err == io.EOF
-}
-
-// scalar returns the bytes of a JSON string, number or boolean.
-func scalar(raw json.RawMessage) (value []byte, problem string) {
-	switch raw[0] {
-	case '{', '[', 'n':
-		return nil, "the key's value is an object, a list or null: name a key that holds a string, a number or a boolean"
-	case '"':
-		var s string
-		// The decoder turns a lone surrogate into U+FFFD: a value that nobody stored.
-		if json.Unmarshal(raw, &s) != nil ||
-			strings.ContainsRune(s, utf8.RuneError) && bytes.Contains(bytes.ToLower(raw), []byte(`\ud`)) {
-			return nil, "the key's value is no valid JSON string"
-		}
-		if s == "" {
-			return nil, "the key's value is empty" // a runner would take it for "no such secret"
-		}
-		return []byte(s), ""
-	}
-	return raw, ""
 }

@@ -39,6 +39,7 @@ const noteKeyless = "the certificate came without its private key: its policy in
 // No problem quotes the text.
 func certificatePart(text []byte, part string, form Form) (value []byte, note, problem string) {
 	b, problem := openBundle(text)
+	defer func() { b.clear() }()
 	if problem != "" {
 		return nil, "", problem
 	}
@@ -55,7 +56,7 @@ func certificatePart(text []byte, part string, form Form) (value []byte, note, p
 		if form != FormPKCS12 || len(b.pfx) == 0 {
 			return nil, "", "the certificate is stored as PEM, so there is no PKCS#12: ask for key, cert or chain"
 		}
-		value = []byte(base64.StdEncoding.EncodeToString(b.pfx))
+		value = base64.StdEncoding.AppendEncode(make([]byte, 0, base64.StdEncoding.EncodedLen(len(b.pfx))), b.pfx)
 	default:
 		problem = "the secret is a certificate (by its content type), which has key, cert, chain and pfx, and no such key"
 	}
@@ -69,6 +70,15 @@ type bundle struct {
 	key   *pem.Block // as it stands in the text; nil if there is none
 	certs [][]byte   // DER, in the text's order
 	pfx   []byte     // DER
+
+	private [][]byte // all of these copies that no certificate is
+}
+
+// clear overwrites what is private in it. What crypto/x509 makes of a key is beyond reach.
+func (b *bundle) clear() {
+	for _, p := range b.private {
+		clear(p)
+	}
 }
 
 // openBundle reads PEM blocks. It passes over text between them, and over what belongs to no certificate; a block that
@@ -85,18 +95,20 @@ func openBundle(text []byte) (b bundle, problem string) {
 			b.certs = append(b.certs, block.Bytes)
 		case block.Type == BlockPKCS12:
 			b.pfx = block.Bytes
+			b.private = append(b.private, block.Bytes)
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
 			b.key = block
+			b.private = append(b.private, block.Bytes)
 			keys++
 		}
 	}
 	switch {
 	case blocks == 0:
-		return bundle{}, "the secret's content type says PEM, and it holds no PEM block that can be read"
+		return b, "the secret's content type says PEM, and it holds no PEM block that can be read"
 	case blocks != bytes.Count(text, []byte("-----BEGIN ")):
-		return bundle{}, "one of the secret's PEM blocks can't be read"
+		return b, "one of the secret's PEM blocks can't be read"
 	case keys > 1:
-		return bundle{}, "the secret holds " + strconv.Itoa(keys) + " private keys, where a certificate has one"
+		return b, "the secret holds " + strconv.Itoa(keys) + " private keys, where a certificate has one"
 	}
 	return b, ""
 }
@@ -118,7 +130,8 @@ func (b *bundle) whole() (value []byte, note, problem string) {
 	if problem != "" {
 		chain = encode(b.certs)
 	}
-	return append(value, chain...), note, ""
+	defer clear(value) // which does not grow, or a copy would be left
+	return slices.Concat(value, chain), note, ""
 }
 
 // privateKey is the key in PEM as PKCS#8: one form, whichever the importer had, so that a build need not look.
@@ -126,11 +139,11 @@ func (b *bundle) privateKey() (value []byte, problem string) {
 	if b.key == nil {
 		return nil, noteKeyless
 	}
-	der, _, problem := pkcs8(b.key)
+	der, _, problem := b.pkcs8()
 	if problem != "" {
 		return nil, problem
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), ""
+	return EncodePEM(pem.Block{Type: "PRIVATE KEY", Bytes: der}), ""
 }
 
 // leafAlone is the leaf in PEM. ordered yields at least one certificate when it has no problem.
@@ -191,7 +204,7 @@ func (b *bundle) leaf(certs []*x509.Certificate) (at int, problem string) {
 		return at, "there is no certificate in it"
 	}
 	if b.key != nil {
-		_, key, problem := pkcs8(b.key)
+		_, key, problem := b.pkcs8()
 		if problem != "" {
 			return at, problem
 		}
@@ -239,6 +252,13 @@ func belongs(c *x509.Certificate, key any) bool {
 	return ok && public.Equal(c.PublicKey)
 }
 
+// pkcs8 is the private key by the function of that name.
+func (b *bundle) pkcs8() (der []byte, key any, problem string) {
+	der, key, problem = pkcs8(b.key)
+	b.private = append(b.private, der)
+	return der, key, problem
+}
+
 // pkcs8 is a private key's DER in that form, and the key itself where its kind is known here; Key Vault has kinds that
 // the standard library does not know (P-256K), and they are handed on as they are.
 func pkcs8(block *pem.Block) (der []byte, key any, problem string) {
@@ -278,9 +298,30 @@ func pkcs8(block *pem.Block) (der []byte, key any, problem string) {
 
 // encode writes certificates as PEM, one after the other; nil for none.
 func encode(ders [][]byte) []byte {
-	var b bytes.Buffer
+	var blocks []pem.Block
 	for _, der := range ders {
-		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // a buffer takes everything
+		blocks = append(blocks, pem.Block{Type: "CERTIFICATE", Bytes: der})
 	}
-	return b.Bytes()
+	return EncodePEM(blocks...)
+}
+
+// perLine is how many bytes a line of PEM holds, in 64 characters (RFC 7468).
+const perLine = 48
+
+// EncodePEM writes blocks without headers, as encoding/pem does, but into a buffer that never grows and with no other in
+// between: what is left in those could not be cleared. It is nil for no blocks.
+func EncodePEM(blocks ...pem.Block) (text []byte) {
+	size := 0
+	for _, b := range blocks {
+		size += len("-----BEGIN -----\n-----END -----\n") + 2*len(b.Type) + base64.StdEncoding.EncodedLen(len(b.Bytes)) + len(b.Bytes)/perLine + 1
+	}
+	text = slices.Grow(text, size)
+	for _, b := range blocks {
+		text = append(append(append(text, "-----BEGIN "...), b.Type...), "-----\n"...)
+		for line := range slices.Chunk(b.Bytes, perLine) {
+			text = append(base64.StdEncoding.AppendEncode(text, line), '\n')
+		}
+		text = append(append(append(text, "-----END "...), b.Type...), "-----\n"...)
+	}
+	return text
 }

@@ -69,8 +69,8 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.refuse(err)
 		return
 	}
+	defer clear(data)
 	x.release(data)
-	clear(data)
 }
 
 // exchange is one request on its way.

@@ -45,11 +45,12 @@ func secretAnswer(name string, value secret.Value) ([]byte, error) {
 	answer = append(answer, `{"name":`...)
 	answer = append(answer, quote(name)...)
 	answer = append(answer, `,"data":`...)
-	answer, err := jsontext.AppendQuote(answer, value.Reveal())
+	quoted, err := jsontext.AppendQuote(answer, value.Reveal())
 	if err != nil {
+		clear(answer[:cap(answer)]) // which has what came before the fault
 		return nil, secret.Fail(secret.Garbled, secret.ReasonGarbled, "the value is no valid UTF-8")
 	}
-	return append(answer, `,"pull_request":true}`...), nil
+	return append(quoted, `,"pull_request":true}`...), nil
 }
 
 // wire is what policy needs of a runner's request, and all that is ever decoded of it: the rest, `repo.secret` above

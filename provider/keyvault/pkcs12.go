@@ -8,9 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/base64"
 	"encoding/pem"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -56,28 +54,7 @@ func unpack(text []byte) (made []byte, flaw string) {
 			blocks = append(blocks, pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 		}
 	}
-	return text64(append(blocks, pem.Block{Type: secret.BlockPKCS12, Bytes: file})), flaw
-}
-
-// perLine is how many bytes a line of PEM holds, in 64 characters (RFC 7468).
-const perLine = 48
-
-// text64 writes blocks as PEM, as encoding/pem does, but into a buffer that never grows and without another in between:
-// neither could be cleared.
-func text64(blocks []pem.Block) []byte {
-	size := 0
-	for _, b := range blocks {
-		size += 2*len("-----BEGIN -----\n") + 2*len(b.Type) + base64.StdEncoding.EncodedLen(len(b.Bytes)) + len(b.Bytes)/perLine + 1
-	}
-	made := make([]byte, 0, size)
-	for _, b := range blocks {
-		made = append(append(append(made, "-----BEGIN "...), b.Type...), "-----\n"...)
-		for line := range slices.Chunk(b.Bytes, perLine) {
-			made = append(base64.StdEncoding.AppendEncode(made, line), '\n')
-		}
-		made = append(append(append(made, "-----END "...), b.Type...), "-----\n"...)
-	}
-	return made
+	return secret.EncodePEM(append(blocks, pem.Block{Type: secret.BlockPKCS12, Bytes: file})...), flaw
 }
 
 // open returns what is in a file that has no password. The key, PKCS#8, is nil where there is none.
