@@ -35,6 +35,7 @@ type Env struct {
 	Transport http.RoundTripper // towards Entra and Key Vault; nil: the one for production
 	Log       io.Writer
 	Terminal  bool // Log is a terminal
+	Hidden    bool // keep the memory of the whole process from core dumps and debuggers, where the system can
 
 	// Paths are what the configuration was loaded from; Run watches them. None: nothing is watched.
 	Paths []string
@@ -74,10 +75,15 @@ func New(c *config.Config, env Env) (*App, error) {
 	if err := c.CheckListen(Address(c.Listen, env.Getenv), truth(env.Getenv("DRONE_ENTRA_PLAIN_HTTP"))); err != nil {
 		return nil, err
 	}
-	keys, warnings, err := loadKeys(c.Pools, env.Getenv)
+	var warnings []string
+	if env.Hidden {
+		warnings = hide() // before there is anything to hide
+	}
+	keys, more, err := loadKeys(c.Pools, env.Getenv)
 	if err != nil {
 		return nil, err
 	}
+	warnings = append(warnings, more...)
 	if env.Now == nil {
 		env.Now = time.Now
 	}

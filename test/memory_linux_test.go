@@ -1,0 +1,154 @@
+package test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// secretText is a value that is nowhere else: n letters and digits, none of which JSON escapes.
+func secretText(n int) string {
+	text := ""
+	for len(text) < n {
+		text += rand.Text()
+	}
+	return text[:n]
+}
+
+// memory opens what the program holds in memory, which takes root: the program is not dumpable.
+func (s *server) memory(t *testing.T) *os.File {
+	t.Helper()
+	if underRace() {
+		t.Skip("the race detector maps terabytes for itself")
+	}
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", s.child.Process.Pid))
+	if errors.Is(err, os.ErrPermission) {
+		t.Skipf("the memory of the program can't be read without CAP_SYS_PTRACE: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = mem.Close() })
+	return mem
+}
+
+// copies counts how often a text lies in the memory that the program may write to. A copy that was overwritten in part
+// counts as well: of three pieces of the text, the one that is found most often decides. around shows what lies before.
+func (s *server) copies(t *testing.T, text string) (n int, around []string) {
+	t.Helper()
+	const size = 32
+	mem := s.memory(t)
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", s.child.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	middle := (len(text) - size) / 2
+	counts, read := [3]int{}, 0
+	for line := range strings.Lines(string(maps)) {
+		var from, to uint64
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		if !strings.HasPrefix(mode, "rw") {
+			continue
+		}
+		block, err := io.ReadAll(io.NewSectionReader(mem, int64(from), int64(to-from)))
+		if err != nil && len(block) == 0 {
+			continue // a mapping that went away, or one of a device
+		}
+		read += len(block)
+		for i, at := range []int{0, middle, len(text) - size} {
+			piece := []byte(text[at : at+size])
+			counts[i] += bytes.Count(block, piece)
+			if found := bytes.Index(block, piece); found >= 0 {
+				around = append(around, fmt.Sprintf("piece %d at %x: %q", i, from+uint64(found), block[max(0, found-60):found]))
+			}
+		}
+	}
+	if read < 1<<20 {
+		t.Fatalf("no more than %d bytes of memory could be read", read)
+	}
+	return max(counts[0], counts[1], counts[2]), around
+}
+
+// A search that finds nothing must be able to find something: the runners' key is in memory for as long as it is needed.
+func TestASearchOfMemoryFindsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	key := secretText(64)
+	s := start(t, doors, env("DRONE_SECRET", key), askingWith(key))
+	if n, _ := s.copies(t, key); n == 0 {
+		t.Error("the key that the program verifies requests with is not found in its memory")
+	}
+	if n, _ := s.copies(t, secretText(64)); n != 0 {
+		t.Errorf("a text that nobody has told the program is found %d times", n)
+	}
+}
+
+// What /proc shows of a process belongs to its user, or to root where nobody but root may look into it: so the program runs
+// as nobody here where the tests run as root.
+func TestNobodyOfItsUserLooksIntoTheProgram(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	program, err := os.ReadFile(binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, config := filepath.Join(dir, "drone-entra"), filepath.Join(dir, "drone-entra.yaml")
+	text := "version: 1\nlisten: {address: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nrecord: {file: " + dir + "/audit.jsonl}\n" + doors
+	if err := errors.Join(os.WriteFile(path, program, 0o700), os.WriteFile(config, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	user := uint32(os.Getuid())
+	if user == 0 {
+		user = 65534
+		for _, name := range []string{dir, path, config} {
+			if err := os.Chown(name, int(user), int(user)); err != nil {
+				t.Skipf("no other user can be had: %v", err)
+			}
+		}
+	}
+	s := &server{t: t, out: newOutput(), exited: make(chan struct{}), child: exec.Command(path, "serve", "--config", config)}
+	s.child.Dir, s.child.Stdout, s.child.Stderr = dir, s.out, s.out
+	s.child.Env = []string{"DRONE_SECRET=" + runnerKey, "AZURE_TENANT_ID=" + tenantID, "AZURE_CLIENT_ID=" + clientID,
+		"AZURE_FEDERATED_TOKEN_FILE=" + dir + "/token", "HTTPS_PROXY=http://127.0.0.1:1", "GOTRACEBACK=crash", "GORACE=" + raceOptions}
+	if os.Getuid() == 0 {
+		s.child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	}
+	if err := s.child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.child.Wait(); close(s.exited); s.out.wake() }()
+	t.Cleanup(func() { _ = s.child.Process.Kill(); s.wait() })
+	s.await("listening")
+	for _, name := range []string{"environ", "mem", "maps"} {
+		info, err := os.Stat(fmt.Sprintf("/proc/%d/%s", s.child.Process.Pid, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 {
+			t.Errorf("%s belongs to user %d, so that another process of that user can read it", name, owner)
+		}
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.child.Process.Pid))
+	if err != nil || !regexp.MustCompile(`(?m)^Max core file size +0 +0 +bytes`).Match(limits) {
+		t.Errorf("a core dump may be written: %v\n%s", err, limits)
+	}
+	s.signal(syscall.SIGABRT) // the Go runtime prints its goroutines, and with "crash" asks for a dump
+	s.wait()
+	if status := s.child.ProcessState.Sys().(syscall.WaitStatus); status.CoreDump() || !status.Signaled() {
+		t.Errorf("it ended with %v, a dump written: %t", status, status.CoreDump())
+	}
+	if printed := s.out.String(); !strings.Contains(printed, "goroutine ") || strings.Contains(printed, runnerKey) {
+		t.Errorf("it printed the key, or no trace:\n%s", printed)
+	}
+}
