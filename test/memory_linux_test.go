@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/drone-entra/drone-entra/internal/emulator"
 )
 
 // secretText is a value that is nowhere else: n letters and digits, none of which JSON escapes.
@@ -42,10 +47,12 @@ func (s *server) memory(t *testing.T) *os.File {
 }
 
 // copies counts how often a text lies in the memory that the program may write to. A copy that was overwritten in part
-// counts as well: of three pieces of the text, the one that is found most often decides. around shows what lies before.
+// counts as well: of three pieces of the text, the one that is found most often decides. A piece is longer than what a
+// processor has in its registers while it copies, since the kernel and Go's runtime save those when they interrupt it; by
+// itself, such a scrap lies there until the next interruption. around shows what lies before.
 func (s *server) copies(t *testing.T, text string) (n int, around []string) {
 	t.Helper()
-	const size = 32
+	size := min(len(text), 300)
 	mem := s.memory(t)
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", s.child.Process.Pid))
 	if err != nil {
@@ -150,5 +157,74 @@ func TestNobodyOfItsUserLooksIntoTheProgram(t *testing.T) {
 	}
 	if printed := s.out.String(); !strings.Contains(printed, "goroutine ") || strings.Contains(printed, runnerKey) {
 		t.Errorf("it printed the key, or no trace:\n%s", printed)
+	}
+}
+
+// transport is how many copies one connection to a vault holds of the last answer: the TLS record that it came in, which
+// crypto/tls opens in place, and net/http's reader. Nobody can clear them; the next answer overwrites them.
+const transport = 2
+
+// While a value is remembered there is one copy of it; the read's own, the answer's and what lies between them are gone.
+// Once the vault took it back, there is none.
+func TestAValueIsInMemoryForAsLongAsItIsOfUse(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		store func(secret string) string // what the vault has
+		ask   string                     // the key, with its slash
+		kind  []emulator.SecretOption
+	}{
+		"a text":              {func(s string) string { return s }, "", nil},
+		"a key of a document": {func(s string) string { return `{"user":"app","db":{"password":"` + s + `"}}` }, "/db.password", nil},
+		"a text in base64": {func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }, "",
+			[]emulator.SecretOption{emulator.ContentType("text/plain;base64")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, value := startFaulty(t, doors), secretText(1100)
+			v, mark := f.Vault("kv-faulty"), value
+			stored := c.store(value)
+			v.Set("db", stored, c.kind...)
+			first := f.next()
+			f.finds(t, first, "strict/db"+c.ask, value)
+			f.holds(t, "after the release", []string{mark, stored}, 1+transport)
+
+			var asking sync.WaitGroup
+			for range 16 {
+				asking.Go(func() { f.finds(t, first, "strict/db"+c.ask, value) })
+			}
+			asking.Wait()
+			f.holds(t, "after 16 more at once", []string{mark, stored}, 1+transport)
+
+			v.Delete("db")
+			f.nothing(t, f.next(), "strict/db"+c.ask)
+			f.holds(t, "after the vault took it back", []string{mark, stored}, transport)
+
+			for i := range 5 {
+				other := fmt.Sprint("other-", i)
+				v.Set(other, secretText(2*len(stored)))
+				f.expect(t, f.next(), "strict/"+other, gets("kv-faulty/"+other))
+			}
+			f.holds(t, "after other answers", []string{mark, stored}, 0)
+		})
+	}
+}
+
+// finds asks and compares; whatever the record says is checked elsewhere.
+func (s *server) finds(t *testing.T, b build, ref, want string) {
+	t.Helper()
+	if value, err := s.find(b, ref); err != nil || value != want {
+		t.Errorf("got %.20q…, %v; want %.20q…", value, err, want)
+	}
+}
+
+// holds checks that each text lies in memory no more than so often.
+func (s *server) holds(t *testing.T, when string, texts []string, most int) {
+	t.Helper()
+	for _, text := range slices.Compact(texts) {
+		n, around := s.copies(t, text)
+		t.Logf("%s there are %d copies of %.20q…", when, n, text)
+		if n > most {
+			t.Errorf("%s there are %d copies, more than %d: %s", when, n, most, strings.Join(around, "\n"))
+		}
 	}
 }
