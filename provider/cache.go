@@ -22,7 +22,13 @@ type entry struct {
 // All four parts of a build must be equal: build 412 of one repository is not build 412 of another, and one runner's
 // pool has no claim to what was read for another's.
 func (e *entry) serves(b build, now time.Time) bool {
-	return e.build == b && now.Sub(e.began) < buildWindow
+	return e.build == b && now.Sub(e.began) < buildWindow && e.lives(now)
+}
+
+// lives tells whether the value has as much of its life left as it must have whenever it is given. One that has not is
+// read anew: Admit would refuse it, and a new one may do.
+func (e *entry) lives(now time.Time) bool {
+	return e.fetched.MinLife <= 0 || e.fetched.Expires.Sub(now) >= e.fetched.MinLife
 }
 
 // serve gives a copy of the entry's value. Router.mu is held.
@@ -32,9 +38,12 @@ func (r *Router) serve(e *entry, how string) secret.Fetched {
 }
 
 // copied gives each caller bytes of its own, since each clears them after its answer.
+// Who had the value read is told what the source says of that, if it says anything: a token is minted, not fetched.
 func copied(f secret.Fetched, how string) secret.Fetched {
 	f.Value = secret.NewValue(bytes.Clone(f.Value.Reveal()))
-	f.How = how
+	if how != secret.HowFetched || f.How == "" {
+		f.How = how
+	}
 	return f
 }
 

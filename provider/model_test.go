@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,17 @@ func check(t *testing.T, property func(*rapid.T)) {
 	synctest.Test(t, func(t *testing.T) { rapid.Check(bubbled{t}, property) })
 }
 
+// model is a Router in a few lines, for one caller after the other and one secret.
+type model struct {
+	stale    time.Duration
+	life     time.Duration // of a value from the moment it was read; zero: it never ends
+	perBuild bool
+	kept     map[int64]last // by build where the door is PerBuild, else the one at 0
+}
+
+// minLife is how much of a value's life must be left, where it has an end at all.
+const minLife = 10 * time.Second
+
 // last is what the model remembers: the one value that may be in memory.
 type last struct {
 	value string
@@ -32,11 +44,16 @@ type last struct {
 // One caller after the other: the Router answers as the three sentences of the promise say, and reads no more than that.
 func TestSequentialCallersGetWhatTheModelSays(t *testing.T) {
 	check(t, func(rt *rapid.T) {
-		stale := time.Duration(rapid.SampledFrom([]int{0, 30, 90, 600}).Draw(rt, "stale")) * time.Second
+		seconds := func(name string, of ...int) time.Duration {
+			return time.Duration(rapid.SampledFrom(of).Draw(rt, name)) * time.Second
+		}
+		m := &model{stale: seconds("stale", 0, 30, 90, 600), life: seconds("life", 0, 0, 20, 45, 100), perBuild: rapid.Bool().Draw(rt, "per build"), kept: map[int64]last{}}
 		s := &source{}
-		r := provider.NewRouter(map[string]provider.Door{"shared": {Source: s, Stale: stale}}, provider.Options{})
+		if m.life > 0 {
+			s.edit = func(f *secret.Fetched) { f.Expires, f.MinLife = time.Now().Add(m.life), minLife }
+		}
+		r := provider.NewRouter(map[string]provider.Door{"shared": {Source: s, Stale: m.stale, PerBuild: m.perBuild}}, provider.Options{})
 		defer r.Close()
-		var kept *last
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			switch rapid.SampledFrom([]string{"ask", "ask", "ask", "wait", "heal", "outage", "refusal"}).Draw(rt, "step") {
 			case "wait":
@@ -49,9 +66,8 @@ func TestSequentialCallersGetWhatTheModelSays(t *testing.T) {
 				s.set(func(s *source) { s.fail = rapid.SampledFrom(conclusive).Draw(rt, "fault") })
 			case "ask":
 				number := rapid.Int64Range(1, 3).Draw(rt, "build")
-				var expected string
 				reads := s.reads()
-				expected, kept = predict(s, kept, number, stale, &reads)
+				expected := m.predict(s, number, &reads)
 				if got := ask(r, of(number), "shared/a"); got != expected || s.reads() != reads {
 					rt.Fatalf("got %q after %d reads, want %q after %d", got, s.reads(), expected, reads)
 				}
@@ -60,27 +76,33 @@ func TestSequentialCallersGetWhatTheModelSays(t *testing.T) {
 	})
 }
 
-func predict(s *source, kept *last, number int64, stale time.Duration, reads *int) (string, *last) {
-	now := time.Now()
-	if kept != nil && kept.build == number && now.Sub(kept.began) < time.Minute {
-		return "build " + kept.value, kept
+func (m *model) predict(s *source, number int64, reads *int) string {
+	now, at := time.Now(), int64(0)
+	if m.perBuild {
+		at = number
+	}
+	kept, ok := m.kept[at]
+	age := now.Sub(kept.began)
+	ok = ok && (m.life == 0 || m.life-age >= minLife)
+	if ok && kept.build == number && age < time.Minute {
+		return "build " + kept.value
 	}
 	*reads++
 	if s.fail == nil {
 		value := fmt.Sprintf("value-%d", *reads-1)
-		return "fetched " + value, &last{value, number, now}
+		m.kept[at] = last{value, number, now}
+		return "fetched " + value
 	}
 	e := s.fail.(*secret.Error)
 	failed := e.Kind.String() + " " + string(e.Reason)
-	for _, c := range conclusive {
-		if c == e {
-			return failed, nil
-		}
+	if slices.Contains(conclusive, e) {
+		delete(m.kept, at)
+		return failed
 	}
-	if kept != nil && now.Sub(kept.began) < stale {
-		return "stale " + kept.value, kept
+	if ok && age < m.stale && !m.perBuild {
+		return "stale " + kept.value
 	}
-	return failed, kept
+	return failed
 }
 
 // answer is what one of many concurrent callers got.

@@ -26,6 +26,10 @@ type Source interface {
 type Door struct {
 	Source Source
 	Stale  time.Duration // how old the last value may be that serves while the source can't answer; zero: never
+
+	// PerBuild says that each build gets a value of its own, such as a token with the build in it: no other build joins its
+	// read, is served its value or has it replaced. Stale does not apply.
+	PerBuild bool
 }
 
 // Options set the Router's bounds. A zero field takes the default in its comment.
@@ -76,8 +80,12 @@ type door struct {
 }
 
 // key tells values apart. The vault is the alias: two aliases of one vault may be opened by two identities.
-// version is empty for the current one. subject is part of it because two subjects may have different rights.
-type key struct{ vault, name, version, subject string }
+// version is empty for the current one. subject is part of it because two subjects may have different rights. build is
+// that of the request where the door is PerBuild, else empty.
+type key struct {
+	vault, name, version, subject string
+	build                         build
+}
 
 // build is whom a value was read for.
 // A number counts in its repository only, and a repository only among the runners of
@@ -109,6 +117,9 @@ func NewRouter(doors map[string]Door, o Options) *Router {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for alias, d := range doors {
+		if d.PerBuild {
+			d.Stale = 0
+		}
 		r.doors[alias] = &door{Door: d}
 	}
 	return r
@@ -135,7 +146,10 @@ func (r *Router) Fetch(ctx context.Context, req secret.Request, grant secret.Gra
 		return secret.Fetched{}, secret.Fail(secret.Internal, secret.ReasonInternal,
 			fmt.Sprintf("no vault has the alias %q, and yet %s was granted", ref.Vault, grant.Binding))
 	}
-	k := key{ref.Vault, ref.Name, ref.Version, d.Source.Subject(req)}
+	k := key{vault: ref.Vault, name: ref.Name, version: ref.Version, subject: d.Source.Subject(req)}
+	if d.PerBuild {
+		k.build = buildOf(&req)
+	}
 
 	r.mu.Lock()
 	now := r.options.Now()
@@ -194,7 +208,8 @@ func (r *Router) wait(ctx context.Context, d *door, f *read, how string, hasty b
 // then the last value would go on serving somebody who has lost it.
 func (r *Router) lastResort(d *door, k key, err *secret.Error) (secret.Fetched, error) {
 	if passing(err.Reason) && !err.Identity && !d.unidentified {
-		if e := r.entries[k]; e != nil && r.options.Now().Sub(e.began) < d.Stale {
+		now := r.options.Now()
+		if e := r.entries[k]; e != nil && now.Sub(e.began) < d.Stale && e.lives(now) {
 			return r.serve(e, secret.HowStale), nil
 		}
 	}
