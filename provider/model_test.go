@@ -29,6 +29,11 @@ type model struct {
 	life     time.Duration // of a value from the moment it was read; zero: it never ends
 	perBuild bool
 	kept     map[int64]last // by build where the door is PerBuild, else the one at 0
+
+	failures int // in a row
+	failure  *secret.Error
+	open     bool
+	pause    time.Duration
 }
 
 // minLife is how much of a value's life must be left, where it has an end at all.
@@ -57,17 +62,17 @@ func TestSequentialCallersGetWhatTheModelSays(t *testing.T) {
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			switch rapid.SampledFrom([]string{"ask", "ask", "ask", "wait", "heal", "outage", "refusal"}).Draw(rt, "step") {
 			case "wait":
-				time.Sleep(time.Duration(rapid.IntRange(1, 100).Draw(rt, "seconds")) * time.Second)
+				time.Sleep(seconds("seconds", 1, 2, 5, 20, 40, 100))
 			case "heal":
 				s.set(func(s *source) { s.fail = nil })
 			case "outage":
-				s.set(func(s *source) { s.fail = rapid.SampledFrom(passing[1:]).Draw(rt, "fault") })
+				s.set(func(s *source) { s.fail = rapid.SampledFrom(outages).Draw(rt, "fault") })
 			case "refusal":
 				s.set(func(s *source) { s.fail = rapid.SampledFrom(conclusive).Draw(rt, "fault") })
 			case "ask":
 				number := rapid.Int64Range(1, 3).Draw(rt, "build")
 				reads := s.reads()
-				expected := m.predict(s, number, &reads)
+				expected := m.predict(rt, s, r.Doors()["shared"], number, &reads)
 				if got := ask(r, of(number), "shared/a"); got != expected || s.reads() != reads {
 					rt.Fatalf("got %q after %d reads, want %q after %d", got, s.reads(), expected, reads)
 				}
@@ -76,19 +81,38 @@ func TestSequentialCallersGetWhatTheModelSays(t *testing.T) {
 	})
 }
 
-func (m *model) predict(s *source, number int64, reads *int) string {
+// outages are the passing failures, and a 429 that asks for a pause.
+var outages = append([]*secret.Error{{Kind: secret.Unavailable, Reason: secret.ReasonThrottled, Pause: 20 * time.Second}}, passing...)
+
+func (m *model) predict(rt *rapid.T, s *source, door provider.DoorStatus, number int64, reads *int) string {
 	now, at := time.Now(), int64(0)
 	if m.perBuild {
 		at = number
 	}
-	kept, ok := m.kept[at]
-	age := now.Sub(kept.began)
-	ok = ok && (m.life == 0 || m.life-age >= minLife)
-	if ok && kept.build == number && age < time.Minute {
+	kept, has := m.kept[at]
+	lives := func() bool { return has && (m.life == 0 || m.life-now.Sub(kept.began) >= minLife) }
+	stale := func() bool { return lives() && now.Sub(kept.began) < m.stale && !m.perBuild }
+	if lives() && kept.build == number && now.Sub(kept.began) < time.Minute {
 		return "build " + kept.value
+	}
+	if (door.State != provider.Closed) != m.open {
+		rt.Fatalf("the breaker is %s after %d failures", door.State, m.failures)
+	}
+	if wait := door.Retry.Sub(now); m.open && wait > 0 {
+		if !m.promised(wait) {
+			rt.Fatalf("left alone for %s more", wait)
+		}
+		if stale() {
+			return "stale " + kept.value
+		}
+		if wait > 750*time.Millisecond {
+			return m.failure.Kind.String() + " " + string(m.failure.Reason)
+		}
+		now = door.Retry
 	}
 	*reads++
 	if s.fail == nil {
+		m.failures, m.open = 0, false
 		value := fmt.Sprintf("value-%d", *reads-1)
 		m.kept[at] = last{value, number, now}
 		return "fetched " + value
@@ -96,14 +120,35 @@ func (m *model) predict(s *source, number int64, reads *int) string {
 	e := s.fail.(*secret.Error)
 	failed := e.Kind.String() + " " + string(e.Reason)
 	if slices.Contains(conclusive, e) {
+		m.failures, m.open = 0, false
 		delete(m.kept, at)
 		return failed
 	}
-	if ok && age < m.stale && !m.perBuild {
+	m.fail(e)
+	if stale() {
 		return "stale " + kept.value
 	}
 	return failed
 }
+
+// fail counts a passing failure.
+func (m *model) fail(e *secret.Error) {
+	switch {
+	case e.Reason == secret.ReasonTimeout:
+		m.failures, m.failure = m.failures+5, e
+	case e.Reason != secret.ReasonThrottled || e.Pause > 0:
+		m.failures, m.failure = m.failures+1, e
+	}
+	switch {
+	case m.open:
+		m.pause = min(2*m.pause, 30*time.Second)
+	case m.failures >= 5:
+		m.open, m.pause = true, time.Second
+	}
+}
+
+// promised tells whether a door may be left alone for so long.
+func (m *model) promised(wait time.Duration) bool { return wait <= max(m.pause, m.failure.Pause) }
 
 // answer is what one of many concurrent callers got.
 type answer struct {

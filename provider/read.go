@@ -44,67 +44,64 @@ func (f *read) leave() {
 // board joins the read under way or begins one. Router.mu is held.
 //
 // It returns a read in which the caller is counted already, so that he must leave it, or an error. A door at its limit
-// says whether it is busy or hangs: the former passes, the latter lets the last value serve.
-func (r *Router) board(d *door, k key, req secret.Request, ref secret.Ref, now time.Time) (*read, string, *secret.Error) {
-	a := r.active[k]
+// says whether it is busy or in trouble: the former passes, the latter lets the last value serve.
+func (r *Router) board(q *question, now time.Time) (*read, string, *secret.Error) {
+	d, a := q.door, r.active[q.key]
 	switch {
 	case r.closed:
 		return nil, "", secret.Fail(secret.Unavailable, secret.ReasonInternal, "the configuration that this request came under is closed")
 	case a != nil && a.latest != nil && now.Sub(a.latest.began) < joinWindow:
 		a.latest.waiting++
 		return a.latest, secret.HowJoined, nil
-	case d.reads >= r.options.InFlight && d.slow:
-		return nil, "", secret.Fail(secret.Late, secret.ReasonTimeout,
-			fmt.Sprintf("vault %s hangs: %d reads wait for it", k.vault, d.reads))
-	case d.reads >= r.options.InFlight:
-		return nil, "", secret.Fail(secret.Busy, secret.ReasonBusy,
-			fmt.Sprintf("vault %s: %d reads are under way, which is the limit", k.vault, d.reads))
 	}
+	ok, _ := d.admit(now)
+	full := d.reads >= r.options.InFlight
+	switch {
+	case !ok || full && !d.since.IsZero():
+		return nil, "", d.refusal(now)
+	case full:
+		return nil, "", secret.Fail(secret.Busy, secret.ReasonBusy,
+			fmt.Sprintf("vault %s: %d reads are under way, which is the limit", d.alias, d.reads))
+	}
+	return r.begin(q, now), secret.HowFetched, nil
+}
+
+// begin starts a read, the probe of a door whose breaker is open. Router.mu is held.
+func (r *Router) begin(q *question, now time.Time) *read {
+	a := r.active[q.key]
 	if a == nil {
 		a = &active{}
-		r.active[k] = a
+		r.active[q.key] = a
 	}
-	f := &read{key: k, build: buildOf(&req), began: now, done: make(chan struct{}), waiting: 1}
+	f := &read{key: q.key, build: buildOf(&q.req), began: now, done: make(chan struct{}), waiting: 1}
+	if !q.door.since.IsZero() {
+		q.door.probe = f
+	}
 	a.latest = f
 	a.running++
-	d.reads++
-	r.reading.Go(func() { r.run(d, f, req, ref) })
-	return f, secret.HowFetched, nil
+	q.door.reads++
+	r.reading.Go(func() { r.run(q, f) })
+	return f
 }
 
 // run reads, detached from whoever asked first.
 // ctx hangs on the Router: a first caller who goes away must not fail those who joined him.
-func (r *Router) run(d *door, f *read, req secret.Request, ref secret.Ref) {
+func (r *Router) run(q *question, f *read) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.options.Timeout)
 	defer cancel()
-	fetched, err := get(ctx, d.Source, req, ref)
+	fetched, err := get(ctx, q.door.Source, q.req, q.ref)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.reads--
-	d.learn(f, err)
-	r.conclude(d, f, fetched, err)
+	q.door.reads--
+	q.door.unidentified = err != nil && err.Identity
+	q.door.learn(f, f.began, err, r.options.Now())
+	r.conclude(q.door, f, fetched, err)
 	f.fetched, f.err, f.ended = fetched, err, true
 	if f.waiting == 0 {
 		fetched.Value.Clear()
 	}
 	close(f.done)
-}
-
-// learn takes from the end of a read whether the source hangs. Router.mu is held.
-//
-// For example: read A began, then read B. B is answered, then A times out. The source does not hang, since it answered
-// somebody who asked later; had A timed out first and B after it, it would.
-func (d *door) learn(f *read, err *secret.Error) {
-	d.unidentified = err != nil && err.Identity
-	if err == nil || err.Reason != secret.ReasonTimeout && err.Reason != secret.ReasonLate {
-		d.slow = false
-		if f.began.After(d.answered) {
-			d.answered = f.began
-		}
-		return
-	}
-	d.slow = !f.began.Before(d.answered)
 }
 
 // conclude remembers what a read told. A read that began before another which already told something changes nothing.

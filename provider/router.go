@@ -45,7 +45,6 @@ type Options struct {
 const (
 	buildWindow = time.Minute // a value serves its build for so long after its read began
 	joinWindow  = time.Second // a caller joins a read that began less than this ago
-	patience    = time.Second // how long a caller waits for a door that is known to hang
 	sweepEvery  = 30 * time.Second
 )
 
@@ -70,12 +69,11 @@ type Router struct {
 
 type door struct {
 	Door
+	alias string
 
 	// guarded by Router.mu
-	reads    int       // under way
-	slow     bool      // the source hangs: a read ran out of time, and none that began later was answered
-	answered time.Time // when the newest read began that was answered, well or not
-
+	breaker
+	reads        int  // under way
 	unidentified bool // the last read to end failed because we could not prove who we are
 }
 
@@ -120,7 +118,7 @@ func NewRouter(doors map[string]Door, o Options) *Router {
 		if d.PerBuild {
 			d.Stale = 0
 		}
-		r.doors[alias] = &door{Door: d}
+		r.doors[alias] = &door{Door: d, alias: alias}
 	}
 	return r
 }
@@ -134,46 +132,87 @@ func defaulted[T int | time.Duration](v, otherwise T) T {
 }
 
 // Fetch brings the whole secret that the grant names; How says where it came from. The caller owns the returned bytes and
-// clears them. Failures are *secret.Error: the source's own; Busy when too many reads are under way; Late when ctx ends
-// first, or when the door hangs and has nothing older to serve.
+// clears them. Failures are *secret.Error: the source's own, or its last one while it is left alone; Busy when too many
+// reads are under way; Late when ctx ends first.
 //
 // The way: what was read for this very build within the last minute; else a read under way that is young enough; else a
 // read of one's own; and when that fails in passing, the last value, for as long as the door's Stale says.
 func (r *Router) Fetch(ctx context.Context, req secret.Request, grant secret.Grant) (secret.Fetched, error) {
-	ref := grant.Ref
-	d := r.doors[ref.Vault]
+	d := r.doors[grant.Ref.Vault]
 	if d == nil {
 		return secret.Fetched{}, secret.Fail(secret.Internal, secret.ReasonInternal,
-			fmt.Sprintf("no vault has the alias %q, and yet %s was granted", ref.Vault, grant.Binding))
+			fmt.Sprintf("no vault has the alias %q, and yet %s was granted", grant.Ref.Vault, grant.Binding))
 	}
-	k := key{vault: ref.Vault, name: ref.Name, version: ref.Version, subject: d.Source.Subject(req)}
+	k := key{vault: grant.Ref.Vault, name: grant.Ref.Name, version: grant.Ref.Version, subject: d.Source.Subject(req)}
 	if d.PerBuild {
 		k.build = buildOf(&req)
 	}
-
-	r.mu.Lock()
 	now := r.options.Now()
-	if e := r.entries[k]; e != nil && e.serves(buildOf(&req), now) {
-		defer r.mu.Unlock()
-		return r.serve(e, secret.HowBuild), nil
+	if fetched, ok := r.remembered(k, buildOf(&req), now); ok {
+		return fetched, nil
 	}
-	f, how, err := r.board(d, k, req, ref, now)
-	hasty := d.slow
-	if err != nil {
-		defer r.mu.Unlock()
-		return r.lastResort(d, k, err)
+	return r.fetch(ctx, &question{d, k, req, grant.Ref, now})
+}
+
+// remembered returns what was read for this build within the last minute.
+// It is apart from the rest because most requests end here, and need nothing that the rest allocates.
+func (r *Router) remembered(k key, b build, now time.Time) (secret.Fetched, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.entries[k]; e != nil && e.serves(b, now) {
+		return r.serve(e, secret.HowBuild), true
 	}
-	r.mu.Unlock()
-	return r.wait(ctx, d, f, how, hasty)
+	return secret.Fetched{}, false
+}
+
+// question is what a caller asks, and since when.
+type question struct {
+	door  *door
+	key   key
+	req   secret.Request
+	ref   secret.Ref
+	asked time.Time
+}
+
+// fetch answers by a read, which it holds on for where the door's breaker will soon let one pass.
+func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error) {
+	for now := q.asked; ; now = r.options.Now() {
+		r.mu.Lock()
+		if e := r.entries[q.key]; e != nil && e.serves(buildOf(&q.req), now) { // a read that has ended since
+			defer r.mu.Unlock()
+			return r.serve(e, secret.HowBuild), nil
+		}
+		f, how, failure := r.board(q, now)
+		if failure == nil {
+			hasty := !q.door.since.IsZero()
+			r.mu.Unlock()
+			return r.wait(ctx, q, f, how, hasty)
+		}
+		fetched, err := r.lastResort(q.door, q.key, failure)
+		var h hold
+		if err != nil {
+			h = r.hope(q, now)
+		}
+		r.mu.Unlock()
+		switch {
+		case h.length <= 0:
+			return fetched, err
+		case h.wait(ctx):
+		case errors.Is(ctx.Err(), context.Canceled):
+			return secret.Fetched{}, q.left()
+		default:
+			return secret.Fetched{}, err
+		}
+	}
 }
 
 // wait returns what the read brings, or what there is to say when it brings nothing in time.
-// hasty means that the door was known to hang when the read was boarded: then a second is enough, as the last value, if
+// hasty means that the door's breaker was open when the read was boarded: then a second is enough, as the last value, if
 // it may serve, is no better after fifteen. A read that is given up goes on, and shows when the source is back.
-func (r *Router) wait(ctx context.Context, d *door, f *read, how string, hasty bool) (secret.Fetched, error) {
+func (r *Router) wait(ctx context.Context, q *question, f *read, how string, hasty bool) (secret.Fetched, error) {
 	var enough <-chan time.Time
 	if hasty {
-		t := time.NewTimer(patience)
+		t := time.NewTimer(q.asked.Add(patience).Sub(r.options.Now()))
 		defer t.Stop()
 		enough = t.C
 	}
@@ -185,20 +224,28 @@ func (r *Router) wait(ctx context.Context, d *door, f *read, how string, hasty b
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer f.leave() // after the value was copied
-	switch {
-	case f.ended && f.err == nil:
+	if f.ended && f.err == nil {
 		return copied(f.fetched, how), nil
-	case f.ended:
-		return r.lastResort(d, f.key, f.err)
-	case errors.Is(ctx.Err(), context.Canceled):
-		return secret.Fetched{}, secret.Fail(secret.Late, secret.ReasonLate,
-			fmt.Sprintf("vault %s: the caller went away before %s was read", f.key.vault, f.key.name))
-	case ctx.Err() != nil:
-		return r.lastResort(d, f.key, secret.Fail(secret.Late, secret.ReasonTimeout,
-			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name)))
 	}
-	return r.lastResort(d, f.key, secret.Fail(secret.Late, secret.ReasonTimeout,
-		fmt.Sprintf("vault %s hangs: its last read ran out of time, and %s did not come within %s", f.key.vault, f.key.name, patience)))
+	err := f.err
+	switch {
+	case f.ended:
+	case errors.Is(ctx.Err(), context.Canceled):
+		return secret.Fetched{}, q.left()
+	case ctx.Err() != nil:
+		err = secret.Fail(secret.Late, secret.ReasonTimeout,
+			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name))
+	default:
+		err = secret.Fail(secret.Late, secret.ReasonTimeout,
+			fmt.Sprintf("vault %s was in trouble, and %s did not come within %s", f.key.vault, f.key.name, patience))
+	}
+	return r.lastResort(q.door, f.key, err)
+}
+
+// left is the failure of a caller who went away.
+func (q *question) left() *secret.Error {
+	return secret.Fail(secret.Late, secret.ReasonLate,
+		fmt.Sprintf("vault %s: the caller went away before %s was read", q.key.vault, q.key.name))
 }
 
 // lastResort returns the last value where the door allows it and the failure says no more than that the source can't
@@ -243,6 +290,9 @@ func conclusive(reason secret.Reason) bool {
 func (r *Router) Close() {
 	r.mu.Lock()
 	r.closed = true
+	for _, d := range r.doors {
+		d.tell() // who holds on for a probe
+	}
 	r.mu.Unlock()
 	r.cancel()
 	r.reading.Wait()

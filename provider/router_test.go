@@ -153,17 +153,20 @@ func TestAHangingDoorAnswersFast(t *testing.T) {
 	bubble(t, provider.Options{}, 0, func(t *testing.T, r *provider.Router, s *source) {
 		s.hang = true
 		want(t, ask(r, of(1), "shared/ci-token"), "late timeout")
-		start := time.Now()
-		want(t, ask(r, of(1), "shared/ci-token"), "late timeout")
-		want(t, ask(r, of(1), "shared/other"), "late timeout")
-		if took := time.Since(start); took != 2*time.Second {
-			t.Errorf("took %s", took)
+		for range 20 {
+			start := time.Now()
+			want(t, ask(r, of(1), "shared/ci-token"), "late timeout")
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("took %s", took)
+			}
+			time.Sleep(2 * time.Second)
 		}
-		s.set(func(s *source) { s.hang = false })
-		want(t, ask(r, of(1), "shared/ci-token"), "fetched value-3")
+		s.set(func(s *source) { s.hang, s.value = false, "well" })
+		time.Sleep(30 * time.Second)
+		want(t, ask(r, of(1), "shared/ci-token"), "fetched well")
 		time.Sleep(time.Minute)
 		s.set(func(s *source) { s.latency = 2 * time.Second })
-		want(t, ask(r, of(1), "shared/ci-token"), "fetched value-4") // healed: patience is back
+		want(t, ask(r, of(1), "shared/ci-token"), "fetched well") // healed: patience is back
 	})
 }
 

@@ -83,6 +83,7 @@ func TestWhileEntraIsDownNothingOldServes(t *testing.T) {
 			want(t, ask(r, of(2), "shared/a"), fault.Kind.String()+" "+string(fault.Reason))
 			want(t, ask(r, of(1), "shared/a"), "build value-0")
 			s.set(func(s *source) { s.fail = passing[1] })
+			time.Sleep(time.Second) // for so long the door is left alone after a timeout
 			want(t, ask(r, of(2), "shared/a"), "stale value-0")
 		})
 	}
@@ -124,6 +125,12 @@ func TestAHangingDoorServesTheLastValueWithinASecond(t *testing.T) {
 		want(t, ask(r, of(3), "shared/b"), "stale value-1") // refused by the limit
 		want(t, ask(r, of(3), "shared/c"), "late timeout")
 		if took := time.Since(start); took != time.Second {
+			t.Errorf("took %s", took)
+		}
+		time.Sleep(300 * time.Millisecond)
+		start = time.Now()
+		want(t, ask(r, of(3), "shared/b"), "stale value-1") // left alone: at once
+		if took := time.Since(start); took != 0 {
 			t.Errorf("took %s", took)
 		}
 	})

@@ -1,6 +1,9 @@
 package secret
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Kind says what sort of failure an error is. It is the closed vocabulary that one table turns into an HTTP status; the
 // domain itself knows no status.
@@ -102,6 +105,9 @@ type Error struct {
 	// Identity says that we could not prove who we are to the source. No older value may serve then: whether we still may
 	// have it is just what nobody said.
 	Identity bool
+
+	// Pause is for how long the source asks not to be asked again (Retry-After, RFC 9110, section 10.2.3); zero: it does not say.
+	Pause time.Duration
 }
 
 // Error returns the operator's text.

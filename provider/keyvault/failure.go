@@ -35,7 +35,9 @@ func (v *Vault) classify(ctx context.Context, ref secret.Ref, err error) *secret
 		return &failure
 	}
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
-		return v.answered(ref, answer)
+		failure := v.answered(ref, answer)
+		failure.Pause = pauseOf(answer.RawResponse)
+		return failure
 	}
 	if ctx.Err() != nil {
 		return v.fail(ref, secret.Late, secret.ReasonTimeout, "no answer within the request's time")
