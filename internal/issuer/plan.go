@@ -7,7 +7,7 @@ import (
 
 const (
 	// PublishLead is how long a key must have been published before it signs. For how long Entra remembers a key set is
-	// documented nowhere; whoever asks less often than once a day is not known.
+	// documented nowhere, so this is a guess on the safe side.
 	PublishLead = 24 * time.Hour
 	// Slack is added to the life of the last token that an old key signed: the clocks of replicas differ, and so do those of
 	// whoever verifies.

@@ -117,10 +117,10 @@ func (p *plan) remove(retired State, until time.Time) Step {
 			}
 		}
 		s.State, s.Commands = p.due(), []string{drop}
-		s.Text = fmt.Sprintf("Publish the documents without %s, and upload them to where %s is served from: the configuration lists it no more.", strings.Join(ids, ", "), p.URL)
-		if s.State == StateWait {
-			s.Text += fmt.Sprintf(" Not sooner than %s: until then tokens may be valid that it signed.", at(until))
-		}
+		// A configuration that lists a key no more does not say when it signed last.
+		s.Text = fmt.Sprintf("Publish the documents without %s, and upload them to where %s is served from: the configuration lists it no more. "+
+			"What it signed can't be verified then, so if that was within the last %s, wait for as long.",
+			strings.Join(ids, ", "), p.URL, AssertionLifetime+p.TokenLife+Slack)
 	case retired == StateDone && p.Published.Known:
 		s.State, s.Text = StateDone, "The published documents have no other keys than the configuration."
 	}

@@ -105,7 +105,7 @@ func TestAWholeRotation(t *testing.T) {
 			issuer.ActionRetire, turn.Add(grace), nil, ""},
 		{"retired", situation(turn.Add(grace), published("a", "b"), b, listed("b", never)),
 			"create done, list done, publish done, switch done, remove now, disable later",
-			issuer.ActionRemove, never, []string{id("a"), here}, "drone-entra issuer publish DIR --drop " + id("a")},
+			issuer.ActionRemove, never, []string{id("a"), here, "within the last 1h35m0s"}, "drone-entra issuer publish DIR --drop " + id("a")},
 		{"removed", situation(turn.Add(grace), published("b"), b, listed("b", never)),
 			"create done, list done, publish done, switch done, remove done, disable now",
 			issuer.ActionDisable, never, []string{"Disable sign/drone-issuer@a", "Don't delete it"},
@@ -215,6 +215,8 @@ func TestOddSituations(t *testing.T) {
 			"create done, list now, publish later, switch later, " + fresh},
 		"the next one begins while the last is not finished": {situation(start, published("a", "b", "c"), nil, listed("a", never), listed("b", t1), listed("c", t2)),
 			"retire now, remove later, disable later, create done, list done, publish done, switch wait, " + fresh},
+		"two are to come, and the second was published first": {situation(start, published("b", "d"), nil, listed("d", t2.Add(hour)), listed("b", never), listed("c", t2)),
+			"create done, list done, publish now, switch later, " + fresh},
 		"back to the first key": {situation(start, published("a", "b"), nil, listed("a", never), listed("b", t1.Add(-hour)), listed("a", t1)),
 			"create done, list done, publish done, switch done, retire now, remove later, disable later"},
 		"an old one is disabled when nothing needs it": {situation(start, published("a", "b"), []issuer.Version{version("a", 999*hour, false), version("b", 99*hour)}, listed("a", never), listed("b", t1)),
@@ -225,6 +227,20 @@ func TestOddSituations(t *testing.T) {
 		if got := outline(issuer.Plan(c.situation)); got != c.plan {
 			t.Errorf("%s: the plan is\n%s, want\n%s", what, got, c.plan)
 		}
+	}
+	coming := []issuer.Listed{listed("d", t2.Add(hour)), listed("b", never), listed("c", t2)}
+	for missing, c := range map[string]struct {
+		there []string
+		by    time.Time
+	}{"c": {[]string{"b", "d"}, t2.Add(-24 * hour)}, "d": {[]string{"b", "c"}, t2.Add(-23 * hour)}} {
+		add := step(t, issuer.Plan(situation(start, published(c.there...), nil, coming...)), issuer.ActionAdd)
+		if !strings.Contains(add.Text, named(missing)) || !strings.Contains(add.Text, c.by.Format(time.RFC3339)) {
+			t.Errorf("%s is missing: %s", missing, add.Text)
+		}
+	}
+	turn := step(t, issuer.Plan(situation(start, published("b", "c", "d"), nil, coming...)), issuer.ActionSwitch)
+	if !turn.NotBefore.Equal(t2) || !strings.Contains(turn.Text, named("c")) {
+		t.Errorf("the next one is %+v", turn)
 	}
 	newest := step(t, issuer.Plan(situation(start, published("b"), append(both[1:], version("d", hour), version("c", 2*hour)), listed("b", never))), issuer.ActionList)
 	if !strings.Contains(newest.Text, named("d")) {
