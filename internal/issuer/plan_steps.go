@@ -113,7 +113,7 @@ func (p *plan) remove(retired State, until time.Time) Step {
 			ids[i] = inWords(kid)
 			// What came from a server goes into a command only if it can't be anything but a key's id.
 			if isKeyID(kid) {
-				drop += " --drop " + kid
+				drop += " --drop=" + kid // one word, since an id may begin with a dash
 			}
 		}
 		s.State, s.Commands = p.due(), []string{drop}

@@ -105,7 +105,7 @@ func TestAWholeRotation(t *testing.T) {
 			issuer.ActionRetire, turn.Add(grace), nil, ""},
 		{"retired", situation(turn.Add(grace), published("a", "b"), b, listed("b", never)),
 			"create done, list done, publish done, switch done, remove now, disable later",
-			issuer.ActionRemove, never, []string{id("a"), here, "within the last 1h35m0s"}, "drone-entra issuer publish DIR --drop " + id("a")},
+			issuer.ActionRemove, never, []string{id("a"), here, "within the last 1h35m0s"}, "drone-entra issuer publish DIR --drop=" + id("a")},
 		{"removed", situation(turn.Add(grace), published("b"), b, listed("b", never)),
 			"create done, list done, publish done, switch done, remove done, disable now",
 			issuer.ActionDisable, never, []string{"Disable sign/drone-issuer@a", "Don't delete it"},
@@ -255,7 +255,7 @@ func TestHostileKeyIDs(t *testing.T) {
 		p.KIDs = append(p.KIDs, hostile)
 		steps := issuer.Plan(situation(start, p, nil, listed("b", time.Time{})))
 		s := step(t, steps, issuer.ActionRemove)
-		if diff := cmp.Diff([]string{"drone-entra issuer publish DIR --drop " + id("a")}, s.Commands); diff != "" {
+		if diff := cmp.Diff([]string{"drone-entra issuer publish DIR --drop=" + id("a")}, s.Commands); diff != "" {
 			t.Errorf("%.20q: %s", hostile, diff)
 		}
 		if len(s.Text) > 1000 || strings.ContainsFunc(s.Text, func(r rune) bool { return r < ' ' || r > '~' && r != '…' }) {
