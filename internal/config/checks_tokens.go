@@ -9,18 +9,21 @@ import (
 // warnOpening warns of a token that a build can itself exchange for the one of an identity: our issuer signs it, Entra's
 // exchange is its audience, and its subject is of the form that the identity's application trusts.
 func (b *builder) warnOpening(cfg *Config) {
+	trusting := map[string]string{} // form of a subject → the first identity by name whose application trusts it
+	for _, id := range sortedKeys(cfg.Identities) {
+		if form := cfg.Identities[id].Issuer; trusting[form] == "" {
+			trusting[form] = id
+		}
+	}
 	for name, token := range cfg.Tokens {
 		switch fold(token.Audience) {
 		case "api://azureadtokenexchange", "api://azureadtokenexchangeusgov", "api://azureadtokenexchangechina":
 		default:
 			continue
 		}
-		for _, id := range sortedKeys(cfg.Identities) {
-			if cfg.Identities[id].Issuer == token.Subject {
-				b.warnf(b.tokens[name].value.audience.place, ruleOpensIdentity,
-					"a build with this token can exchange it itself and read whatever identity %q may, past the bindings: give the token another subject or audience, or the identity another assertion", id)
-				break
-			}
+		if id := trusting[token.Subject]; id != "" {
+			b.warnf(b.tokens[name].value.audience.place, ruleOpensIdentity, "a build with this token can exchange it itself and read whatever identity %q may, "+
+				"past the bindings: give the token another subject or audience, or the identity another assertion", id)
 		}
 	}
 }
@@ -68,10 +71,11 @@ func (b *builder) warnTarget(t text, binding *secret.Binding, whose string) {
 type targets struct {
 	vaults, tokens map[string]string
 	names          []string // of the tokens, sorted
+	compared       int
 }
 
-func targeted(cfg *Config) targets {
-	all := targets{vaults: map[string]string{}, tokens: map[string]string{}}
+func targeted(cfg *Config) *targets {
+	all := &targets{vaults: map[string]string{}, tokens: map[string]string{}}
 	whose := func(identity string) string {
 		if cfg.Identities[identity].Issuer == SubjectEnvironment {
 			return fmt.Sprintf("identity %q", identity)
@@ -94,10 +98,17 @@ func targeted(cfg *Config) targets {
 	return all
 }
 
-// read says whose subject a pattern needs, or nothing. Of several tokens the first by name stands for all.
-func (t targets) read(p secret.ReadPattern) string {
+// read says whose subject a pattern needs, or nothing. Of several tokens the first by name stands for all. It gives up
+// after a bounded number of comparisons.
+func (t *targets) read(p secret.ReadPattern) string {
 	if p.Vault() != secret.TokenDoor {
 		return t.vaults[p.Vault()]
+	}
+	if name := literalToken(p); name != "" {
+		return t.tokens[name]
+	}
+	if t.compared += len(t.names); t.compared > maxCompared {
+		return ""
 	}
 	for _, name := range t.names {
 		if givesToken(p, name) {
@@ -108,7 +119,7 @@ func (t targets) read(p secret.ReadPattern) string {
 }
 
 // ref is read for one secret.
-func (t targets) ref(ref secret.Ref) string {
+func (t *targets) ref(ref secret.Ref) string {
 	if ref.Vault == secret.TokenDoor {
 		return t.tokens[ref.Name]
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // One file may confine the others: each of them then holds rules about its own repositories and secrets and can't widen, or
-// take away, what others have. Everything that a rule's meaning hangs on (vaults, pools, groups) stays with the file that
-// confines: a group of a team's own, called alice, would otherwise change what `actors: [alice]` means everywhere.
+// take away, what others have. Everything that a rule's meaning hangs on (vaults, tokens, pools, groups) stays with the file
+// that confines: a group of a team's own, called alice, would otherwise change what `actors: [alice]` means everywhere.
 
 // confinement is what one file may speak of, or the word unconfined. The word is there because every other file has to
 // be listed: an omission must not be read as freedom.

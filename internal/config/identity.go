@@ -85,7 +85,8 @@ func (b *builder) clients(d *identity) map[string]string {
 	for i := range d.clients.entries {
 		e := &d.clients.entries[i]
 		if e.name.ok && !isUID(e.name.value) {
-			b.errorf(e.name.place, "%q is no repository's uid: it is the forge's id, as in \"42\", with letters, digits, braces, dots, dashes and underscores, at most %d; a slug could pass to another repository",
+			b.errorf(e.name.place, `%q is no repository's uid: it is the forge's id, as in "42", with letters, digits, braces, dots, dashes and underscores, `+
+				"at most %d; a slug could pass to another repository",
 				clip(e.name.value), maxUID)
 		}
 		b.guid(e.value, "a client is named by its GUID, the application (client) id")

@@ -27,7 +27,8 @@ func (b *builder) buildIssuer() *Issuer {
 		}
 	}
 	if s := d.server; s.ok && (len(s.value) > maxServer || strings.Trim(s.value, lettersAndDigits+".-") != "") {
-		b.errorf(s.place, "%q can't be the server in a subject: it has letters, digits, dots and dashes, at most %d; write its host's name alone, as in drone.acme.example", clip(s.value), maxServer)
+		b.errorf(s.place, "%q can't be the server in a subject: it has letters, digits, dots and dashes, at most %d; write its host's name alone, as in drone.acme.example",
+			clip(s.value), maxServer)
 	}
 	return &Issuer{URL: d.url.value, Server: d.server.value, Keys: b.issuerKeys(d), At: b.line(d.place)}
 }
@@ -84,7 +85,8 @@ func notIssuer(s string) string {
 // other begins at a time of its own, so that it is always plain which one signs.
 func (b *builder) issuerKeys(d *issuer) (keys []IssuerKey) {
 	if len(d.keys.items) > maxIssuerKeys {
-		b.errorf(d.keys.place, "Entra keeps the first %d keys of an issuer, and here are %d: remove those that sign nothing any more", maxIssuerKeys, len(d.keys.items))
+		b.errorf(d.keys.place, "Entra keeps the first %d keys of an issuer, and here are %d: remove those that sign nothing any more",
+			maxIssuerKeys, len(d.keys.items))
 	}
 	var first *issuerKey
 	all := true // whether each could be read: one that could not may be the first
@@ -158,7 +160,8 @@ func (b *builder) circle(alias string, at place) {
 		name = t.value
 	}
 	if e := b.identities[name]; e != nil && e.value.assertion.issuer.set {
-		b.errorf(at, "vault %q is opened by the identity %q, whose assertion this key would sign: name a vault with an identity of another assertion (file or managed)", alias, name)
+		b.errorf(at, "vault %q is opened by the identity %q, whose assertion this key would sign: name a vault with an identity of another assertion (file or managed)",
+			alias, name)
 	}
 }
 

@@ -42,10 +42,12 @@ func (b *builder) registry(d *token, cloud string) string {
 	of := registries()[suffix]
 	switch {
 	case of == "" || !isVaultName(label):
-		b.errorf(t.place, "%q is no registry: it is one name under %s, without https:// and without a repository%s", clip(t.value), oneOf(sortedKeys(registries())), likelyRegistry(host))
+		b.errorf(t.place, "%q is no registry: it is one name under %s, without https:// and without a repository%s",
+			clip(t.value), oneOf(sortedKeys(registries())), likelyRegistry(host))
 		return ""
 	case cloud != "" && cloud != of && d.identity.ok:
-		b.errorf(t.place, "identity %q is of the cloud %s and the registry %s of %s: name an identity with cloud: %s", clip(d.identity.value), cloud, clip(host), of, of)
+		b.errorf(t.place, "identity %q is of the cloud %s and the registry %s of %s: name an identity with cloud: %s",
+			clip(d.identity.value), cloud, clip(host), of, of)
 	}
 	return host
 }
@@ -71,13 +73,15 @@ func likelyRegistry(s string) string {
 // identity may, which is worth a warning.
 func (b *builder) repositories(d *token) (all []Repository, whole bool) {
 	if d.repositories.any {
-		b.warnf(d.repositories.place, ruleRegistryAny, "repositories: any hands a build the whole rights of identity %q in the registry for 3 hours: name the repositories and their actions, as in {team/app: [pull]}", clip(d.identity.value))
+		b.warnf(d.repositories.place, ruleRegistryAny, "repositories: any hands a build the whole rights of identity %q in the registry for 3 hours: name the repositories and their actions, as in {team/app: [pull]}",
+			clip(d.identity.value))
 		return nil, true
 	}
 	for i := range d.repositories.entries {
 		e := &d.repositories.entries[i]
 		if e.name.ok && !isRepository(e.name.value) {
-			b.errorf(e.name.place, "%q is no repository's name: it is exact, in lower case, as in team/app; letters and digits, with single dots, dashes or underscores between", clip(e.name.value))
+			b.errorf(e.name.place, "%q is no repository's name: it is exact, in lower case, as in team/app; letters and digits, with single dots, dashes or underscores between",
+				clip(e.name.value))
 		}
 		all = append(all, Repository{e.name.value, b.actions(&e.value)})
 	}

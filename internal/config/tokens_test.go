@@ -125,6 +125,7 @@ func TestTokensRefused(t *testing.T) {
 		{"a: §{identity: vm, " + scope + ", audience: x}", "one of them"},
 		{"a: §{registry: acme.azurecr.io, " + scope + "}", "one of them"},
 		{"a: {identity: vm, §scopes: x}", `unknown key "scopes": did you mean "scope"?`},
+		{"a: {identity: §\"\", " + scope + "}", "an empty string"},
 		{"a: {identity: vm, " + scope + ", §token: never}", "never stands in a configuration"},
 		{"a: {identity: vm, §resource: https://management.azure.com}", "write scope: and the resource with /.default behind it"},
 		{"a: §x", "a token is a mapping (with identity, scope"},
@@ -187,6 +188,66 @@ func TestTokensRefused(t *testing.T) {
 	refuses(t, "version: 1\ntokens: §{}\n", `"tokens" is an empty mapping`)
 	refuses(t, "version: 1\nvaults: {§tokens: {url: https://kv-shared.vault.azure.net}}\nbindings: [{id: a, repos: [acme/x], read: [tokens/x]}]\n",
 		`"tokens" can't be a vault's alias: short-lived tokens are read under it`)
+}
+
+// The default identity need not be listed: a token makes it, of the cloud that its vaults are in.
+func TestTokensOfTheEnvironmentsIdentity(t *testing.T) {
+	const acr = "tokens: {a: {identity: default, registry: §acme.azurecr."
+	const rest = ", repositories: {app: [pull]}}}\nbindings: [{id: a, repos: [acme/x], read: [tokens/a]}]\n"
+	for _, test := range []struct{ vaults, suffix, cloud string }{
+		{"", "io", "public"},
+		{"vaults: {v: {url: https://kv-v.vault.azure.cn}}\n", "cn", "china"},
+	} {
+		cfg, problems := loads(t, "version: 1\n"+test.vaults+strings.Replace(acr, mark, "", 1)+test.suffix+rest)
+		if id := cfg.Identities["default"]; id.Cloud != test.cloud || id.Name != "default" {
+			t.Errorf("%+v", id)
+		}
+		if problems.Warnings() > strings.Count(test.vaults, "url") {
+			t.Error(problems)
+		}
+	}
+	refuses(t, "version: 1\n"+acr+"cn"+rest, `identity "default" is of the cloud public and the registry acme.azurecr.cn of china`)
+	// Nothing is said of a cloud that could not be read.
+	refuses(t, "version: 1\nidentities: {default: {cloud: §germany}}\n"+strings.Replace(acr, mark, "", 1)+"cn"+rest, "unknown cloud")
+}
+
+// What a file says that could not be read is not called missing.
+func TestTokensOfAnUnreadableFile(t *testing.T) {
+	paths := write(t, "a.yaml", top("bindings: [{id: a, repos: [acme/x], read: [tokens/arm, \"tokens/*\"]}]\ndenies: [{id: d, read: [tokens/arm]}]\ntokens: {aws: {audience: x}}\n"+
+		"identities: {pay: {client_id: "+client+", assertion: {issuer: repo}}}\n"), "b.yaml", "version: 1\ntokens: [\n")
+	_, problems := config.Load(paths)
+	if problems.Errors() != 1 || problems[len(problems)-1].File != paths[1] {
+		t.Error(problems)
+	}
+	paths = write(t, "a.yaml", issued, "b.yaml", "version: 1\ntokens: {ARM: {identity: vm, "+scope+"}}\n", "c.yaml", "version: 1\ntokens: {arm: {identity: vm, "+scope+"}, acr: {audience: x}}\n",
+		"d.yaml", "version: 1\ntokens: {acr: {audience: x}}\n")
+	_, problems = config.Load(paths)
+	if problems.Errors() != 2 || !strings.Contains(problems.String(), `token "ARM" and token "arm" are one`) || !strings.Contains(problems.String(), `token "acr" is at `+paths[2]) {
+		t.Error(problems)
+	}
+}
+
+// Rules about many tokens take no longer than they must, and what could not be compared is not called unused.
+func TestManyTokens(t *testing.T) {
+	var listed, bindings strings.Builder
+	for i := range 1200 {
+		fmt.Fprintf(&listed, "  t%d: {audience: x, subject: environment}\n", i)
+		fmt.Fprintf(&bindings, "- {id: b%d, repos: [acme/x], read: [\"tokens/*a%d\"]}\n", i, i)
+	}
+	cfg, problems := config.Check(write(t, "c.yaml", issued+"tokens:\n"+listed.String()+"bindings:\n"+bindings.String()))
+	if cfg == nil || len(cfg.Tokens) != 1200 || strings.Contains(problems.String(), "is not used: no binding gives it") {
+		t.Errorf("%d problems, as in\n%v", len(problems), problems[:min(3, len(problems))])
+	}
+	cfg, problems = config.Check(write(t, "c.yaml", issued+"tokens:\n"+listed.String()+"bindings: [{id: a, repos: [acme/x], read: [tokens/t7, \"tokens/t1*\"]}]\n"))
+	unused := 0
+	for _, p := range problems {
+		if p.Rule == "unused-token" {
+			unused++
+		}
+	}
+	if cfg == nil || unused < 600 {
+		t.Errorf("%d of %d are unused", unused, len(problems))
+	}
 }
 
 // A token for Key Vault or for Entra's exchange would open what no binding gives, however its resource is written.
