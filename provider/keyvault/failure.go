@@ -19,15 +19,66 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// fail makes an error about one secret.
-// The key in the secret is left out: Key Vault knows nothing of it, and the failure is the whole secret's.
-func (v *Vault) fail(ref secret.Ref, k secret.Kind, r secret.Reason, what string) *secret.Error {
-	ref.Key = ""
-	return secret.Fail(k, r, fmt.Sprintf("%s (%s): %s", ref, v.host, what))
+// wording is what errors say of secrets, or of keys, and what refusals of them count as.
+type wording struct {
+	noun   string
+	role   string // what to give to whom ForbiddenByRbac refuses
+	right  string // the same for an access policy
+	absent string // the remedy for a 404
+
+	refused, disabled secret.Kind
 }
 
-// classify turns what the SDK returned into an *secret.Error. The SDK's text is never used: it holds answers.
+// ofSecrets lets a refusal of ours to Key Vault count as NotFound, with a reason of its own on record: a pipeline must not
+// be able to tell a secret that exists from one that does not by how Key Vault refuses it.
+func ofSecrets() wording {
+	return wording{
+		noun: "secret", refused: secret.NotFound, disabled: secret.Denied,
+		role:   "has no role that reads this secret: give it Key Vault Secrets User, on the vault or under a condition",
+		right:  "get secrets",
+		absent: "there is no such secret, or it was deleted",
+	}
+}
+
+// ofKeys lets every refusal count as Unavailable: no pipeline asks for a key, and it is the operator who has to act.
+func ofKeys() wording {
+	return wording{
+		noun: "key", refused: secret.Unavailable, disabled: secret.Unavailable,
+		role:   "has no role that uses this key: give it Key Vault Crypto User, on the key or on the vault",
+		right:  "get and list keys and sign with them",
+		absent: "there is no such key or no such version of it, or it was deleted: recover it, or name another one in the configuration",
+	}
+}
+
+// thing is one secret, or one key, as errors speak of it.
+type thing struct {
+	wording
+	name   string // pay-prod/deploy-db, key sign/issuer@3f2a
+	pinned bool   // asked for in a certain version
+}
+
+// secretAt leaves out the key in the secret: Key Vault knows nothing of it, and the failure is the whole secret's.
+func secretAt(ref secret.Ref) thing {
+	ref.Key = ""
+	return thing{wording: ofSecrets(), name: ref.String(), pinned: ref.Version != ""}
+}
+
+// fail makes an error about one secret.
+func (v *Vault) fail(ref secret.Ref, k secret.Kind, r secret.Reason, what string) *secret.Error {
+	return v.failOf(secretAt(ref), k, r, what)
+}
+
+func (v *Vault) failOf(t thing, k secret.Kind, r secret.Reason, what string) *secret.Error {
+	return secret.Fail(k, r, fmt.Sprintf("%s (%s): %s", t.name, v.host, what))
+}
+
+// classify turns what the SDK returned for a secret into an *secret.Error.
 func (v *Vault) classify(ctx context.Context, ref secret.Ref, err error) *secret.Error {
+	return v.classifyOf(ctx, secretAt(ref), err)
+}
+
+// classifyOf turns what the SDK returned into an *secret.Error. The SDK's text is never used: it holds answers.
+func (v *Vault) classifyOf(ctx context.Context, t thing, err error) *secret.Error {
 	// It is copied before it is changed: all who waited for the same exchange hold the same error.
 	if e, ok := errors.AsType[*secret.Error](err); ok { // the credential's, or the guard's
 		failure := *e
@@ -35,56 +86,55 @@ func (v *Vault) classify(ctx context.Context, ref secret.Ref, err error) *secret
 		return &failure
 	}
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
-		failure := v.answered(ref, answer)
+		failure := v.answered(t, answer)
 		failure.Pause = pauseOf(answer.RawResponse)
 		return failure
 	}
 	if ctx.Err() != nil {
-		return v.fail(ref, secret.Late, secret.ReasonTimeout, "no answer within the request's time")
+		return v.failOf(t, secret.Late, secret.ReasonTimeout, "no answer within the request's time")
 	}
 	kind, reason, what := unreached(err)
-	return v.fail(ref, kind, reason, what)
+	return v.failOf(t, kind, reason, what)
 }
 
 // answered explains a status other than 200.
-//
-// A refusal of ours to Key Vault counts as NotFound, with a reason of its own on record: a pipeline must not be able to
-// tell a secret that exists from one that does not by how Key Vault refuses it.
-func (v *Vault) answered(ref secret.Ref, answer *azcore.ResponseError) *secret.Error {
+func (v *Vault) answered(t thing, answer *azcore.ResponseError) *secret.Error {
 	code := codeOf(answer.RawResponse)
 	who := fmt.Sprintf("identity %s", v.identity.Name())
 	switch status := answer.StatusCode; {
-	case status == http.StatusForbidden && code == "SecretDisabled":
-		return v.fail(ref, secret.Denied, secret.ReasonDisabled, "the secret is disabled: enable it in Key Vault")
+	case status == http.StatusForbidden && (code == "SecretDisabled" || code == "KeyDisabled"):
+		return v.failOf(t, t.disabled, secret.ReasonDisabled, fmt.Sprintf("the %s is disabled: enable it in Key Vault", t.noun))
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return v.fail(ref, secret.NotFound, secret.ReasonVaultRefused, fmt.Sprintf("%d %s: %s", status, code, refusal(code, who)))
+		return v.failOf(t, t.refused, secret.ReasonVaultRefused, fmt.Sprintf("%d %s: %s", status, code, t.refusal(code, who)))
 	case status == http.StatusNotFound:
-		return v.fail(ref, secret.NotFound, secret.ReasonNotFound, fmt.Sprintf("404 %s: there is no such secret, or it was deleted", code))
-	// A version is text of the pipeline's; one that Key Vault can't read is one that there is not.
-	case status == http.StatusBadRequest && ref.Version != "":
-		return v.fail(ref, secret.NotFound, secret.ReasonNotFound, fmt.Sprintf("400 %s: there can be no such version", code))
+		return v.failOf(t, t.refused, secret.ReasonNotFound, fmt.Sprintf("404 %s: %s", code, t.absent))
+	// A secret's version is text of the pipeline's; one that Key Vault can't read is one that there is not.
+	case status == http.StatusBadRequest && t.pinned:
+		return v.failOf(t, t.refused, secret.ReasonNotFound, fmt.Sprintf("400 %s: there can be no such version", code))
 	case status == http.StatusTooManyRequests:
-		return v.fail(ref, secret.Unavailable, secret.ReasonThrottled, "429: the vault is asked for too much, by us or by others")
+		return v.failOf(t, secret.Unavailable, secret.ReasonThrottled, "429: the vault is asked for too much, by us or by others")
 	case status == http.StatusRequestTimeout:
-		return v.fail(ref, secret.Late, secret.ReasonTimeout, "408: the vault gave up")
+		return v.failOf(t, secret.Late, secret.ReasonTimeout, "408: the vault gave up")
 	case status >= 500:
-		return v.fail(ref, secret.Unavailable, secret.ReasonUnavailable, fmt.Sprintf("%d %s: the vault is down", status, code))
+		return v.failOf(t, secret.Unavailable, secret.ReasonUnavailable, fmt.Sprintf("%d %s: the vault is down", status, code))
 	default:
-		return v.fail(ref, secret.Garbled, secret.ReasonGarbled,
+		return v.failOf(t, secret.Garbled, secret.ReasonGarbled,
 			fmt.Sprintf("%d %s: not an answer of Key Vault's to this question, and no redirect is followed: is there a proxy in between?", status, code))
 	}
 }
 
 // refusal says what a code of a 401 or a 403 means, and what to do.
 // The codes are Key Vault's inner ones where it gives any. who is the identity, as the text names it.
-func refusal(code, who string) string {
+func (w wording) refusal(code, who string) string {
 	switch code {
 	case "ForbiddenByRbac":
-		return who + " has no role that reads this secret: give it Key Vault Secrets User, on the vault or under a condition; a new assignment takes some minutes"
+		return who + " " + w.role + "; a new assignment takes some minutes"
 	case "ForbiddenByPolicy", "AccessDenied":
-		return "the vault's access policy does not let " + who + " get secrets: add it there"
+		return "the vault's access policy does not let " + who + " " + w.right + ": add it there"
 	case "ForbiddenByFirewall", "ForbiddenByConnection":
 		return "the vault's firewall refuses this machine's address: allow it, or use a private link"
+	case "KeyOperationForbidden":
+		return "the key's own list of operations leaves this one out: add it to the key, or name another one in the configuration"
 	case "Unauthorized":
 		return "the vault does not accept the token of " + who + ": compare the vault's tenant with the identity's"
 	case "":

@@ -85,7 +85,7 @@ func (v *Vault) accept(ref secret.Ref, s *azsecrets.Secret, answered *lifted) (s
 	if s.ID == nil || s.Attributes == nil || s.Attributes.Enabled == nil {
 		return garbled("it answered without an id, or without saying whether the secret is enabled")
 	}
-	version, ok := v.versionOf(string(*s.ID), ref)
+	version, ok := v.versionOf(string(*s.ID), "secrets", ref.Name, ref.Version)
 	if !ok {
 		return garbled("it answered with another secret than the one that was asked for")
 	}
@@ -116,20 +116,21 @@ func timeOf(t *time.Time) time.Time {
 	return *t
 }
 
-// versionOf reads https://HOST/secrets/NAME/VERSION and compares it with what was asked, without case as Key Vault does.
+// versionOf reads https://HOST/KIND/NAME/VERSION and compares it with what was asked, without case as Key Vault does. kind
+// is secrets or keys; wanted is the version asked for, or empty for any.
 //
 // https://kv.vault.azure.net/secrets/DB/8f2c51aa, asked for kv's "db", gives "8f2c51aa". An answer about another secret
 // or version is what a cache between us and the vault would give; it must not be released under the name asked for.
-func (v *Vault) versionOf(id string, ref secret.Ref) (version string, ok bool) {
+func (v *Vault) versionOf(id, kind, name, wanted string) (version string, ok bool) {
 	u, err := url.Parse(id)
 	if err != nil || u.Scheme != "https" || u.User != nil || !strings.EqualFold(strings.TrimSuffix(u.Host, ":443"), v.host) {
 		return "", false
 	}
 	parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
-	if len(parts) != 3 || !strings.EqualFold(parts[0], "secrets") || !strings.EqualFold(parts[1], ref.Name) || !plain(parts[2]) {
+	if len(parts) != 3 || !strings.EqualFold(parts[0], kind) || !strings.EqualFold(parts[1], name) || !plain(parts[2]) {
 		return "", false
 	}
-	return parts[2], ref.Version == "" || strings.EqualFold(parts[2], ref.Version)
+	return parts[2], wanted == "" || strings.EqualFold(parts[2], wanted)
 }
 
 // plain tells whether s has between 1 and 64 ASCII letters and digits, as versions and codes of Key Vault do.

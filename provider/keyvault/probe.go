@@ -36,7 +36,7 @@ func (v *Vault) Probe(ctx context.Context) error {
 	case resp.StatusCode >= 500:
 		return fail(secret.Unavailable, secret.ReasonUnavailable, fmt.Sprintf("%d: the vault is down", resp.StatusCode))
 	case resp.StatusCode == http.StatusForbidden:
-		return fail(secret.NotFound, secret.ReasonVaultRefused, "403: "+refusal(codeOf(resp), "identity "+v.identity.Name()))
+		return fail(secret.NotFound, secret.ReasonVaultRefused, "403: "+ofSecrets().refusal(codeOf(resp), "identity "+v.identity.Name()))
 	case resp.StatusCode != http.StatusUnauthorized || !strings.Contains(challenge, strings.TrimSuffix(v.scope, "/.default")):
 		return fail(secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("%d without Key Vault's challenge: is there a proxy in between?", resp.StatusCode))
 	}

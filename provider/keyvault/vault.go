@@ -12,6 +12,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"github.com/drone-entra/drone-entra/secret"
@@ -52,6 +53,7 @@ type Vault struct {
 
 	mu      sync.Mutex
 	clients map[string]*azsecrets.Client // by subject
+	signing *azkeys.Client               // of the identity itself; see key.go
 }
 
 // suffixes are Azure's, cloud by cloud, with the resource that tokens are for.
@@ -120,19 +122,22 @@ func (v *Vault) client(subject string) (*azsecrets.Client, error) {
 	if c := v.clients[subject]; c != nil {
 		return c, nil
 	}
-	c, err := azsecrets.NewClient(v.url, guard{v, v.identity.Credential(subject)}, &azsecrets.ClientOptions{
-		ClientOptions: azcore.ClientOptions{
-			Transport:        v.http,
-			Telemetry:        policy.TelemetryOptions{Disabled: true},
-			Retry:            policy.RetryOptions{MaxRetries: maxTries - 1, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: maxRetryAfter},
-			PerRetryPolicies: []policy.Policy{tryTimeout{}},
-		},
-	})
+	c, err := azsecrets.NewClient(v.url, guard{v, v.identity.Credential(subject)}, &azsecrets.ClientOptions{ClientOptions: v.sdk()})
 	if err != nil {
 		return nil, err
 	}
 	v.clients[subject] = c
 	return c, nil
+}
+
+// sdk has the options of every client of the vault.
+func (v *Vault) sdk() azcore.ClientOptions {
+	return azcore.ClientOptions{
+		Transport:        v.http,
+		Telemetry:        policy.TelemetryOptions{Disabled: true},
+		Retry:            policy.RetryOptions{MaxRetries: maxTries - 1, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: maxRetryAfter},
+		PerRetryPolicies: []policy.Policy{tryTimeout{}},
+	}
 }
 
 // forget drops the subject's client if it is still c. A client remembers the last challenge, and would go on asking for

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -39,9 +40,18 @@ type world struct {
 	file      string
 }
 
+// shared spares the many worlds of this package the making of RSA keys.
+var shared = sync.OnceValue(func() *emulator.Keys { return new(emulator.Keys) })
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	e, err := emulator.Start(emulator.Options{})
+	return newWorldWith(t, emulator.Options{})
+}
+
+func newWorldWith(t *testing.T, options emulator.Options) *world {
+	t.Helper()
+	options.Keys = shared()
+	e, err := emulator.Start(options)
 	if err != nil {
 		t.Fatal(err)
 	}

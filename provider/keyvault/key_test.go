@@ -1,0 +1,503 @@
+package keyvault_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"github.com/drone-entra/drone-entra/internal/emulator"
+	"github.com/drone-entra/drone-entra/provider/keyvault"
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+const keyName = "drone-issuer"
+
+// keyWorld is a world whose application may use the keys of its vault, and one key in it.
+type keyWorld struct {
+	*world
+	version string
+}
+
+func newKeyWorld(t *testing.T) keyWorld {
+	t.Helper()
+	w := newWorld(t)
+	w.kv.AllowKeys(client)
+	return keyWorld{w, w.kv.SetKey(keyName)}
+}
+
+// key is a Key that was not used yet, of a vault and an identity of its own.
+func (w keyWorld) key(t *testing.T) *keyvault.Key {
+	t.Helper()
+	return w.vault(t).Key(keyName, w.version)
+}
+
+func digest() []byte {
+	sum := sha256.Sum256([]byte("a token"))
+	return sum[:]
+}
+
+// failed is an error as it must be: an *secret.Error that names the key, and tells nothing.
+func failed(t *testing.T, err error) *secret.Error {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[*secret.Error](err)
+	if !ok {
+		t.Fatalf("%T is no *secret.Error", err)
+	}
+	for _, s := range []string{"eyJ", "Sign in to the network", "appid=", base64.RawURLEncoding.EncodeToString(digest())} {
+		if strings.Contains(err.Error(), s) {
+			t.Errorf("%q is in %q", s, err)
+		}
+	}
+	return e
+}
+
+// sign signs and checks what must hold of every answer: a good signature or an error.
+func sign(t *testing.T, ctx context.Context, k *keyvault.Key) *secret.Error {
+	t.Helper()
+	signature, err := k.Sign(ctx, digest())
+	if err != nil {
+		if signature != nil {
+			t.Error("a signature beside an error")
+		}
+		return failed(t, err)
+	}
+	public, err := k.Public(ctx)
+	if err != nil || rsa.VerifyPKCS1v15(public, crypto.SHA256, digest(), signature) != nil {
+		t.Errorf("the signature %x does not verify, %v", signature, err)
+	}
+	return nil
+}
+
+func TestAKeySigns(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	old := w.version
+	w.version = w.kv.SetKey(keyName)
+	v := w.vault(t)
+	one, two := v.Key(keyName, old), v.Key(strings.ToUpper(keyName), strings.ToUpper(w.version))
+	for _, k := range []*keyvault.Key{one, two} {
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if err := sign(t, t.Context(), k); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	first, _ := one.Public(t.Context())
+	second, _ := two.Public(t.Context())
+	if first.Equal(second) || first.N.BitLen() != 2048 {
+		t.Error("two versions are one key, or not of 2048 bits")
+	}
+	if n := w.TokenRequests(client); n != 1 {
+		t.Errorf("%d tokens", n)
+	}
+	w.Forget()
+	if err := sign(t, t.Context(), one); err != nil {
+		t.Error(err)
+	}
+	if all := w.Requests(); len(all) != 1 || all[0].Method != http.MethodPost || !strings.HasSuffix(all[0].Path, "/"+old+"/sign") {
+		t.Errorf("a later signature made %+v", all)
+	}
+	reads(t, v, "deploy-db", value) // with the same vault
+}
+
+// What Key Vault answers, and what becomes of it: the first time a key is used, and later.
+func TestFaultsOfKeys(t *testing.T) {
+	t.Parallel()
+	status := func(code int) emulator.Fault { return emulator.Fault{Status: code} }
+	kind := func(k emulator.Kind) emulator.Fault { return emulator.Fault{Kind: k} }
+	inner := func(code string) emulator.Fault {
+		return emulator.Fault{Status: 403, Body: `{"error":{"code":"Forbidden","message":"appid=x","innererror":{"code":"` + code + `"}}}`}
+	}
+	for name, c := range map[string]struct {
+		fault  emulator.Fault
+		kind   secret.Kind
+		reason secret.Reason
+		detail string
+	}{
+		"401":               {status(401), secret.Unavailable, secret.ReasonVaultRefused, "Unauthorized"},
+		"403":               {status(403), secret.Unavailable, secret.ReasonVaultRefused, "ForbiddenByRbac: identity pay has no role that uses this key: give it Key Vault Crypto User"},
+		"403 policy":        {inner("ForbiddenByPolicy"), secret.Unavailable, secret.ReasonVaultRefused, "sign with them: add it there"},
+		"403 firewall":      {inner("ForbiddenByFirewall"), secret.Unavailable, secret.ReasonVaultRefused, "firewall"},
+		"403 operations":    {inner("KeyOperationForbidden"), secret.Unavailable, secret.ReasonVaultRefused, "list of operations"},
+		"403 hostile code":  {inner("eyJ hunter2-canary"), secret.Unavailable, secret.ReasonVaultRefused, "403 Forbidden"},
+		"404":               {status(404), secret.Unavailable, secret.ReasonNotFound, "404 KeyNotFound: there is no such key"},
+		"400":               {status(400), secret.Unavailable, secret.ReasonNotFound, "no such version"},
+		"disabled":          {inner("KeyDisabled"), secret.Unavailable, secret.ReasonDisabled, "the key is disabled: enable it"},
+		"429 later":         {emulator.Fault{Status: 429, RetryAfter: 20 * time.Second}, secret.Unavailable, secret.ReasonThrottled, "429"},
+		"503":               {status(503), secret.Unavailable, secret.ReasonUnavailable, "503"},
+		"204":               {status(204), secret.Garbled, secret.ReasonGarbled, "204"},
+		"redirect":          {emulator.Fault{Kind: emulator.Redirect, Location: "https://evil.vault.azure.net/keys/x"}, secret.Garbled, secret.ReasonGarbled, "307"},
+		"reset":             {kind(emulator.Reset), secret.Unavailable, secret.ReasonNetwork, "broke"},
+		"nobody's":          {kind(emulator.UntrustedCertificate), secret.Unavailable, secret.ReasonIdentity, "certificate"},
+		"broken JSON":       {kind(emulator.BrokenJSON), secret.Garbled, secret.ReasonGarbled, "no sense"},
+		"a web page":        {kind(emulator.HTML), secret.Garbled, secret.ReasonGarbled, "no sense"},
+		"a number":          {kind(emulator.WrongTypes), secret.Garbled, secret.ReasonGarbled, ""},
+		"null":              {kind(emulator.NullValue), secret.Garbled, secret.ReasonGarbled, ""},
+		"an empty value":    {kind(emulator.EmptyValue), secret.Garbled, secret.ReasonGarbled, ""},
+		"no end":            {emulator.Fault{Status: 200, Body: strings.Repeat(" ", 2<<20)}, secret.Garbled, secret.ReasonGarbled, "no end"},
+		"foreign challenge": {kind(emulator.ForeignChallenge), secret.Garbled, secret.ReasonGarbled, "no sense"},
+		"odd challenge":     {kind(emulator.OddChallenge), secret.Garbled, secret.ReasonGarbled, "panic"},
+		"another resource":  {challenge(tenant, "https://azure.net"), secret.Garbled, secret.ReasonGarbled, "another resource"},
+		"another tenant":    {challenge(foreign, "https://vault.azure.net"), secret.Unavailable, secret.ReasonIdentity, foreign},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newKeyWorld(t)
+			for _, warm := range []bool{false, true} {
+				k := w.key(t)
+				if warm {
+					if err := sign(t, t.Context(), k); err != nil {
+						t.Fatal(err)
+					}
+				}
+				target := w.kv.KeyTarget(keyName)
+				if c.fault.Kind == emulator.UntrustedCertificate {
+					target = w.kv.Target()
+				}
+				remove := w.Fault(target, c.fault)
+				err := sign(t, t.Context(), k)
+				remove()
+				want(t, err, c.kind, c.reason, c.detail)
+				if !err.Identity && !strings.Contains(err.Detail, "key pay-prod/"+keyName+"@"+w.version+" ("+host+")") {
+					t.Errorf("it does not name the key: %s", err.Detail)
+				}
+				if err := sign(t, t.Context(), k); err != nil { // right after: one bad challenge must not stay with the client
+					t.Error(err)
+				}
+				if n := w.Count(w.evil.Host(), ""); n != 0 {
+					t.Errorf("%d requests went elsewhere", n)
+				}
+			}
+		})
+	}
+}
+
+// Each use of a key, by name.
+func uses(v *keyvault.Vault, version string) map[string]func(context.Context) error {
+	k := v.Key(keyName, version)
+	return map[string]func(context.Context) error{
+		"public":   func(ctx context.Context) error { _, err := k.Public(ctx); return err },
+		"sign":     func(ctx context.Context) error { _, err := v.Key(keyName, version).Sign(ctx, digest()); return err },
+		"versions": func(ctx context.Context) error { _, err := v.KeyVersions(ctx, keyName); return err },
+	}
+}
+
+func TestAHostileChallengeGetsNoTokenForKeys(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	for name, fault := range map[string]emulator.Fault{
+		"foreign":          {Kind: emulator.ForeignChallenge},
+		"odd":              {Kind: emulator.OddChallenge},
+		"another resource": challenge(tenant, "https://azure.net"),
+		"any resource":     challenge(tenant, "https://net"),
+		"another tenant":   challenge(foreign, "https://vault.azure.net"),
+	} {
+		for use, f := range uses(w.vault(t), w.version) {
+			w.Forget()
+			remove := w.Fault(w.kv.Target(), fault)
+			if err := failed(t, f(t.Context())); err == nil {
+				t.Errorf("%s, %s: no error", name, use)
+			}
+			remove()
+			for _, r := range w.Requests() {
+				if r.Token || r.Host != host {
+					t.Errorf("%s, %s: a request to %s%s, with a token: %v", name, use, r.Host, r.Path, r.Token)
+				}
+			}
+		}
+	}
+}
+
+func TestNobodyWaitsForKeysBeyondHisTime(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	for _, kind := range []emulator.Kind{emulator.Hang, emulator.HangBody, emulator.Drip} {
+		v := w.vault(t)
+		for use, f := range uses(v, w.version) {
+			if err := f(t.Context()); err != nil { // a token is at hand
+				t.Fatal(err)
+			}
+			if use == "public" {
+				k := v.Key(keyName, w.version) // which was not remembered
+				f = func(ctx context.Context) error { _, err := k.Public(ctx); return err }
+			}
+			remove := w.Fault(w.kv.Target(), emulator.Fault{Kind: kind})
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			want(t, failed(t, f(ctx)), secret.Late, secret.ReasonTimeout, host)
+			cancel()
+			remove()
+			if err := f(t.Context()); err != nil {
+				t.Errorf("%v, %s: afterwards %v", kind, use, err)
+			}
+		}
+	}
+}
+
+// The SDK's waiters ignore their contexts; ours don't.
+func TestACredentialThatIgnoresTheContextHoldsUpNoSignature(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		stuck := func(ctx context.Context) (azcore.AccessToken, error) {
+			<-release
+			return token(ctx)
+		}
+		v := open(t, someone(stuck), fakeVault(func(*http.Request) (*http.Response, error) { return nil, io.EOF }))
+		for use, f := range uses(v, "0123") {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			start := time.Now()
+			want(t, failed(t, f(ctx)), secret.Late, secret.ReasonTimeout, host)
+			if took := time.Since(start); took != time.Second {
+				t.Errorf("%s took %s", use, took)
+			}
+			cancel()
+		}
+		close(release)
+		synctest.Wait()
+		time.Sleep(time.Minute) // whatever still tries gives up
+	})
+}
+
+// jwk is an answer to the question for a key.
+func jwk(id, kty string, n, e *big.Int) emulator.Fault {
+	encode := func(i *big.Int) string { return base64.RawURLEncoding.EncodeToString(i.Bytes()) }
+	return emulator.Fault{Status: 200, Body: fmt.Sprintf(`{"key":{"kid":%q,"kty":%q,"n":%q,"e":%q},"attributes":{"enabled":true}}`, id, kty, encode(n), encode(e))}
+}
+
+// A key that is not whole, not the one that was asked for, or not fit for RS256, is none.
+func TestAKeyMustBeTheOneThatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	good := "https://" + host + "/keys/" + keyName + "/" + w.version
+	bits := func(n uint) *big.Int { one := big.NewInt(1); return new(big.Int).Or(new(big.Int).Lsh(one, n-1), one) }
+	e := big.NewInt(65537)
+	body := func(text string) emulator.Fault { return emulator.Fault{Status: 200, Body: text} }
+	for name, c := range map[string]struct {
+		fault  emulator.Fault
+		detail string
+	}{
+		"another host":           {jwk("https://evil.vault.azure.net/keys/"+keyName+"/"+w.version, "RSA", bits(2048), e), "another key"},
+		"another name":           {jwk("https://"+host+"/keys/other/"+w.version, "RSA", bits(2048), e), "another key"},
+		"a secret":               {jwk("https://"+host+"/secrets/"+keyName+"/"+w.version, "RSA", bits(2048), e), "another key"},
+		"another version":        {jwk("https://"+host+"/keys/"+keyName+"/"+strings.Repeat("0", 32), "RSA", bits(2048), e), "another key"},
+		"no version":             {jwk("https://"+host+"/keys/"+keyName, "RSA", bits(2048), e), "another key"},
+		"plain http":             {jwk(strings.Replace(good, "https", "http", 1), "RSA", bits(2048), e), "another key"},
+		"an id of nonsense":      {jwk("::", "RSA", bits(2048), e), "another key"},
+		"of another type":        {jwk(good, "EC", bits(2048), e), "no RSA key"},
+		"1024 bits":              {jwk(good, "RSA", bits(1024), e), "1024 bits"},
+		"2047 bits":              {jwk(good, "RSA", bits(2047), e), "2047 bits"},
+		"4097 bits":              {jwk(good, "RSA", bits(4097), e), "4097 bits"},
+		"an even modulus":        {jwk(good, "RSA", new(big.Int).Lsh(big.NewInt(1), 2047), e), "modulus"},
+		"an even exponent":       {jwk(good, "RSA", bits(2048), big.NewInt(65536)), "exponent"},
+		"an exponent of one":     {jwk(good, "RSA", bits(2048), big.NewInt(1)), "exponent"},
+		"an exponent of nothing": {jwk(good, "RSA", bits(2048), new(big.Int)), "exponent"},
+		"a huge exponent":        {jwk(good, "RSA", bits(2048), bits(32)), "exponent"},
+		"no key":                 {body(`{"attributes":{"enabled":true}}`), "without a key"},
+		"a key of null":          {body(`{"key":null}`), "without a key"},
+		"no id":                  {body(`{"key":{"kty":"RSA","n":"AQ","e":"AQAB"}}`), "without a key"},
+		"no type":                {body(`{"key":{"kid":"` + good + `","n":"AQ","e":"AQAB"}}`), "without a key"},
+		"no modulus":             {body(`{"key":{"kid":"` + good + `","kty":"RSA"}}`), "0 bits"},
+		"no base64":              {body(`{"key":{"kid":"` + good + `","kty":"RSA","n":"!"}}`), "no sense"},
+		"a list":                 {body(`[]`), "no sense"},
+		"null":                   {body(`null`), "without a key"},
+		"nothing":                {body(` `), ""},
+	} {
+		k := w.key(t)
+		remove := w.Fault(w.kv.Target(), c.fault)
+		public, err := k.Public(t.Context())
+		remove()
+		if public != nil {
+			t.Errorf("%s: a key beside an error", name)
+		}
+		t.Run(name, func(t *testing.T) { want(t, failed(t, err), secret.Garbled, secret.ReasonGarbled, c.detail) })
+	}
+	k := w.key(t)
+	defer w.Fault(w.kv.Target(), jwk(strings.Replace(good, "drone", "Drone", 1), "RSA-HSM", bits(4096), big.NewInt(3)))()
+	if public, err := k.Public(t.Context()); err != nil || public.E != 3 || public.N.Cmp(bits(4096)) != 0 {
+		t.Errorf("a key of a hardware module: %v", err)
+	}
+}
+
+// What does not verify does not leave, whoever it is by.
+func TestASignatureMustBeTheKeys(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	other := w.kv.SetKey(keyName)
+	id := "https://" + host + "/keys/" + keyName + "/"
+	foreign, err := w.vault(t).Key(keyName, other).Sign(t.Context(), digest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	for name, c := range map[string]struct{ body, detail string }{
+		"another key's signature":  {fmt.Sprintf(`{"kid":%q,"value":%q}`, id+w.version, encode(foreign)), "does not verify"},
+		"and it says so":           {fmt.Sprintf(`{"kid":%q,"value":%q}`, id+other, encode(foreign)), "another key"},
+		"another vault":            {fmt.Sprintf(`{"kid":%q,"value":%q}`, strings.Replace(id, host, "evil.vault.azure.net", 1)+w.version, encode(foreign)), "another key"},
+		"the digest":               {fmt.Sprintf(`{"kid":%q,"value":%q}`, id+w.version, encode(digest())), "does not verify"},
+		"an empty one":             {fmt.Sprintf(`{"kid":%q,"value":""}`, id+w.version), "does not verify"},
+		"none":                     {fmt.Sprintf(`{"kid":%q}`, id+w.version), "does not verify"},
+		"no id":                    {fmt.Sprintf(`{"value":%q}`, encode(foreign)), "which key"},
+		"null":                     {`null`, "which key"},
+		"a kilobyte too many":      {fmt.Sprintf(`{"kid":%q,"value":%q}`, id+w.version, encode(make([]byte, 1024))), "does not verify"},
+		"a signature of all zeros": {fmt.Sprintf(`{"kid":%q,"value":%q}`, id+w.version, encode(make([]byte, 256))), "does not verify"},
+	} {
+		k := w.key(t)
+		if _, err := k.Public(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		remove := w.Fault(w.kv.KeyTarget(keyName), emulator.Fault{Status: 200, Body: c.body})
+		err := sign(t, t.Context(), k)
+		remove()
+		t.Run(name, func(t *testing.T) { want(t, err, secret.Garbled, secret.ReasonGarbled, c.detail) })
+		if err := sign(t, t.Context(), k); err != nil {
+			t.Errorf("%s: afterwards %v", name, err)
+		}
+	}
+}
+
+// A public key that was wrong, though it looked right, is not kept: nothing would ever verify with it.
+func TestAPublicKeyThatVerifiesNothingIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	public, err := w.vault(t).Key(keyName, w.kv.SetKey(keyName)).Public(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := w.key(t)
+	remove := w.Fault(w.kv.Target(), jwk("https://"+host+"/keys/"+keyName+"/"+w.version, "RSA", public.N, big.NewInt(int64(public.E))))
+	if _, err := k.Public(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	want(t, sign(t, t.Context(), k), secret.Garbled, secret.ReasonGarbled, "does not verify")
+	if err := sign(t, t.Context(), k); err != nil {
+		t.Error(err)
+	}
+}
+
+// What holds at once, whatever held before.
+func TestARevocationIsSeenByTheNextSignature(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	k := w.key(t)
+	if err := sign(t, t.Context(), k); err != nil {
+		t.Fatal(err)
+	}
+	w.kv.SetKeyEnabled(keyName, w.version, false)
+	want(t, sign(t, t.Context(), k), secret.Unavailable, secret.ReasonDisabled, "the key is disabled: enable it in Key Vault")
+	if _, err := w.key(t).Public(t.Context()); err != nil {
+		t.Errorf("a disabled key can still be published: %v", err)
+	}
+	w.kv.SetKeyEnabled(keyName, w.version, true)
+	w.kv.ForbidKeys(client)
+	want(t, sign(t, t.Context(), k), secret.Unavailable, secret.ReasonVaultRefused, "Key Vault Crypto User")
+	w.kv.AllowKeys(client)
+	if err := sign(t, t.Context(), k); err != nil {
+		t.Error(err)
+	}
+	_, err := w.vault(t).Key(keyName, strings.Repeat("0", 32)).Public(t.Context())
+	want(t, failed(t, err), secret.Unavailable, secret.ReasonNotFound, "404 KeyNotFound")
+}
+
+// A signature is asked for again after a short failure, with its body, though the first request of a client goes without.
+func TestSigningIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	k := w.key(t)
+	for name, c := range map[string]struct {
+		fault emulator.Fault
+		tries int
+		fails bool
+	}{
+		"503 at first": {emulator.Fault{Status: 503, Times: 1}, 2, false},
+		"503":          {emulator.Fault{Status: 503}, 3, true},
+		"429 at first": {emulator.Fault{Status: 429, Times: 2}, 3, false},
+		"403":          {emulator.Fault{Status: 403}, 1, true},
+	} {
+		if _, err := k.Public(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.Forget()
+		remove := w.Fault(w.kv.KeyTarget(keyName), c.fault)
+		err := sign(t, t.Context(), k)
+		remove()
+		if n := w.Count(host, "/keys/"); n != c.tries || (err != nil) != c.fails {
+			t.Errorf("%s: %d tries, %v", name, n, err)
+		}
+	}
+}
+
+func TestWhatCanBeNoKeyIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	w := newKeyWorld(t)
+	v := w.vault(t)
+	for _, c := range [][2]string{{"", w.version}, {"a/b", w.version}, {"a b", w.version}, {"ä", w.version}, {strings.Repeat("a", 128), w.version}, {"..", w.version},
+		{keyName, ""}, {keyName, "../x"}, {keyName, "a?b"}, {keyName, strings.Repeat("0", 65)}} {
+		if _, err := v.Key(c[0], c[1]).Sign(t.Context(), digest()); err == nil || failed(t, err).Reason != secret.ReasonInternal {
+			t.Errorf("%q@%q: %v", c[0], c[1], err)
+		}
+		if _, err := v.KeyVersions(t.Context(), c[0]); c[0] != keyName && (err == nil || failed(t, err).Reason != secret.ReasonInternal) {
+			t.Errorf("the versions of %q: %v", c[0], err)
+		}
+	}
+	for _, size := range []int{0, 20, 31, 33, 64} {
+		if _, err := v.Key(keyName, w.version).Sign(t.Context(), make([]byte, size)); err == nil || failed(t, err).Reason != secret.ReasonInternal {
+			t.Errorf("a digest of %d bytes: %v", size, err)
+		}
+	}
+	for _, r := range w.Requests() {
+		if r.Host == host && r.Method == http.MethodPost || r.Host == host && !strings.HasPrefix(r.Path, "/keys/"+keyName+"/") {
+			t.Errorf("%s %s was asked for", r.Method, r.Path)
+		}
+	}
+}
+
+// signer is an Identity that notes for whom its credential was asked.
+type signer struct {
+	someone
+	subjects *[]string
+}
+
+func (s signer) Subject(secret.Request) string { return "a repository" }
+
+func (s signer) Credential(subject string) azcore.TokenCredential {
+	*s.subjects = append(*s.subjects, subject)
+	return s.someone
+}
+
+func TestKeysAreUsedByTheIdentityItself(t *testing.T) {
+	t.Parallel()
+	var subjects []string
+	failure := secret.Fail(secret.Unavailable, secret.ReasonIdentity, "identity pay: AADSTS700213: …")
+	v := open(t, signer{func(context.Context) (azcore.AccessToken, error) { return azcore.AccessToken{}, failure }, &subjects}, fakeVault(nil))
+	_, err := v.Key(keyName, "0123").Public(t.Context())
+	told := *failure
+	told.Identity = true
+	if got := failed(t, err); got == nil || *got != told {
+		t.Errorf("got %+v, want it as told, and known as the identity's", got)
+	}
+	if !slices.Equal(subjects, []string{""}) {
+		t.Errorf("the credential was asked for %q", subjects)
+	}
+}
