@@ -19,3 +19,15 @@ func Bytes(r *Router) (all [][]byte) {
 	}
 	return all
 }
+
+// Idle tells tests that nothing waits or is under way, in any of the Router's books.
+func Idle(r *Router) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	idle := len(r.active) == 0
+	for _, d := range r.doors {
+		q := d.queue
+		idle = idle && d.reads == 0 && d.queued == 0 && d.probe == nil && q.places == 0 && len(q.lines) == 0 && q.turns.Len() == 0
+	}
+	return idle
+}

@@ -8,40 +8,52 @@ import (
 	"github.com/drone-entra/drone-entra/secret"
 )
 
-// read is one call of a Source under way, and all who wait for it.
-// It ends by itself, within the Router's Timeout, whether or not anybody still waits. The value is cleared with the
-// last of them.
+// read is one question to a Source, and all who wait for the answer: first for its turn, then for the source.
+// Once begun it ends by itself, within the Router's Timeout, whether or not anybody still waits. The value is cleared with
+// the last of them.
 type read struct {
-	key   key
-	build build // whom it was begun for
-	began time.Time
-	done  chan struct{} // closed once ended
+	*question               // of whoever asked first
+	build     build         // whom it is for
+	done      chan struct{} // closed once ended
 
 	// guarded by Router.mu
-	waiting int
-	ended   bool
-	fetched secret.Fetched // the waiting callers' own copy; the cache has another
-	err     *secret.Error
+	began      time.Time // zero while it waits for its turn
+	places     []place   // where it waits
+	waiting    int
+	ended      bool
+	turnedAway bool           // it ended without having begun, because the door's breaker had opened
+	fetched    secret.Fetched // the waiting callers' own copy; the cache has another
+	err        *secret.Error
 }
 
-// active is the reads of one key that are under way: a second one begins when the first has taken a second.
-// So nobody joins a read
-// whose value may be older than his question by more than joinWindow.
+// young tells whether somebody who asks now may join: nobody gets a value that may be older than his question by more
+// than joinWindow.
+func (f *read) young(now time.Time) bool {
+	return f.began.IsZero() || now.Sub(f.began) < joinWindow
+}
+
+// active is the reads of one key that wait or are under way: a second one comes when the first has taken a second.
 type active struct {
-	latest  *read // the one that may be joined
-	running int
-	known   time.Time // when the newest read began that told something for good; what older ones bring is no news
+	latest *read // the one that may be joined
+	reads  int
+	known  time.Time // when the newest read began that told something for good; what older ones bring is no news
 }
 
-// leave is called by each who waited. The last one clears the value. Router.mu is held.
-func (f *read) leave() {
+// leave is called by each who waited. The last one clears the value; a read that has not begun is not made for nobody.
+// Router.mu is held.
+func (r *Router) leave(f *read) {
 	f.waiting--
-	if f.ended && f.waiting == 0 {
+	switch {
+	case f.waiting > 0:
+	case f.ended:
 		f.fetched.Value.Clear()
+	case f.began.IsZero():
+		f.door.queue.leave(f)
+		r.refuse(f, f.door.crowded())
 	}
 }
 
-// board joins the read under way or begins one. Router.mu is held.
+// board joins the read of that key, or makes one that begins now or when its turn comes. Router.mu is held.
 //
 // It returns a read in which the caller is counted already, so that he must leave it, or an error. A door at its limit
 // says whether it is busy or in trouble: the former passes, the latter lets the last value serve.
@@ -49,9 +61,9 @@ func (r *Router) board(q *question, now time.Time) (*read, string, *secret.Error
 	d, a := q.door, r.active[q.key]
 	switch {
 	case r.closed:
-		return nil, "", secret.Fail(secret.Unavailable, secret.ReasonInternal, "the configuration that this request came under is closed")
-	case a != nil && a.latest != nil && now.Sub(a.latest.began) < joinWindow:
-		a.latest.waiting++
+		return nil, "", errClosed()
+	case a != nil && a.latest != nil && a.latest.young(now):
+		r.ride(a.latest, q)
 		return a.latest, secret.HowJoined, nil
 	}
 	ok, _ := d.admit(now)
@@ -60,43 +72,94 @@ func (r *Router) board(q *question, now time.Time) (*read, string, *secret.Error
 	case !ok || full && !d.since.IsZero():
 		return nil, "", d.refusal(now)
 	case full:
-		return nil, "", secret.Fail(secret.Busy, secret.ReasonBusy,
-			fmt.Sprintf("vault %s: %d reads are under way, which is the limit", d.alias, d.reads))
+		return nil, "", d.busy()
 	}
-	return r.begin(q, now), secret.HowFetched, nil
+	f := &read{question: q, build: buildOf(&q.req), done: make(chan struct{}), waiting: 1}
+	if !r.enter(f, now) {
+		return nil, "", d.crowded()
+	}
+	return f, secret.HowFetched, nil
 }
 
-// begin starts a read, the probe of a door whose breaker is open. Router.mu is held.
-func (r *Router) begin(q *question, now time.Time) *read {
-	a := r.active[q.key]
+// ride joins a read. If that waits for its turn, it takes that of the caller's repository, too. Router.mu is held.
+func (r *Router) ride(f *read, q *question) {
+	f.waiting++
+	if !f.began.IsZero() {
+		return
+	}
+	if _, displaced := f.door.queue.join(f, q.repository()); displaced != nil {
+		r.refuse(displaced, displaced.door.crowded())
+	}
+}
+
+// enter begins the read or has it wait for its turn. It returns false if there is no room. Where the door's breaker is
+// open, the read is the probe. Router.mu is held.
+func (r *Router) enter(f *read, now time.Time) bool {
+	d := f.door
+	pass := d.queue.pass(now)
+	var displaced *read
+	if !pass {
+		var ok bool
+		if ok, displaced = d.queue.join(f, f.repository()); !ok {
+			return false
+		}
+		d.queued++
+	}
+	a := r.active[f.key]
 	if a == nil {
 		a = &active{}
-		r.active[q.key] = a
-	}
-	f := &read{key: q.key, build: buildOf(&q.req), began: now, done: make(chan struct{}), waiting: 1}
-	if !q.door.since.IsZero() {
-		q.door.probe = f
+		r.active[f.key] = a
 	}
 	a.latest = f
-	a.running++
-	q.door.reads++
-	r.reading.Go(func() { r.run(q, f) })
-	return f
+	a.reads++
+	if !d.since.IsZero() {
+		d.probe = f
+	}
+	if displaced != nil {
+		r.refuse(displaced, displaced.door.crowded())
+	}
+	if pass {
+		r.begin(f, now)
+	} else {
+		r.serveQueue(d.queue)
+	}
+	return true
+}
+
+// begin starts a read. Router.mu is held.
+func (r *Router) begin(f *read, now time.Time) {
+	f.began = now
+	f.door.reads++
+	r.reading.Go(func() { r.run(f) })
+}
+
+// refuse ends a read that has not begun and is in no line any more. Router.mu is held.
+func (r *Router) refuse(f *read, err *secret.Error) {
+	f.door.queued--
+	f.door.abandon(f)
+	r.retire(r.active[f.key], f)
+	f.end(secret.Fetched{}, err)
 }
 
 // run reads, detached from whoever asked first.
 // ctx hangs on the Router: a first caller who goes away must not fail those who joined him.
-func (r *Router) run(q *question, f *read) {
+func (r *Router) run(f *read) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.options.Timeout)
 	defer cancel()
-	fetched, err := get(ctx, q.door.Source, q.req, q.ref)
+	fetched, err := get(ctx, f.door.Source, f.req, f.ref)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	q.door.reads--
-	q.door.unidentified = err != nil && err.Identity
-	q.door.learn(f, f.began, err, r.options.Now())
-	r.conclude(q.door, f, fetched, err)
+	d := f.door
+	d.reads--
+	d.unidentified = err != nil && err.Identity
+	d.learn(f, f.began, err, r.options.Now())
+	r.conclude(f, fetched, err)
+	f.end(fetched, err)
+}
+
+// end hands out what the read brought. Router.mu is held.
+func (f *read) end(fetched secret.Fetched, err *secret.Error) {
 	f.fetched, f.err, f.ended = fetched, err, true
 	if f.waiting == 0 {
 		fetched.Value.Clear()
@@ -110,15 +173,9 @@ func (r *Router) run(q *question, f *read) {
 // For example: read A began before a secret was deleted, read B after it. B says "not found" first; then A brings the
 // old value. Those who wait for A get it, but it is not kept. A failure that tells nothing of the secret, such as a
 // timeout, leaves what is kept alone; one that does, such as a 403, removes it.
-func (r *Router) conclude(d *door, f *read, fetched secret.Fetched, err *secret.Error) {
+func (r *Router) conclude(f *read, fetched secret.Fetched, err *secret.Error) {
 	a := r.active[f.key]
-	a.running--
-	if a.latest == f {
-		a.latest = nil
-	}
-	if a.running == 0 {
-		delete(r.active, f.key)
-	}
+	r.retire(a, f)
 	if f.began.Before(a.known) || err != nil && !conclusive(err.Reason) {
 		return
 	}
@@ -127,7 +184,18 @@ func (r *Router) conclude(d *door, f *read, fetched secret.Fetched, err *secret.
 		r.remove(old)
 	}
 	if err == nil && !r.closed {
-		r.keep(f, fetched, max(buildWindow, d.Stale))
+		r.keep(f, fetched, max(buildWindow, f.door.Stale))
+	}
+}
+
+// retire takes a read that has ended out of its key's. Router.mu is held.
+func (r *Router) retire(a *active, f *read) {
+	a.reads--
+	if a.latest == f {
+		a.latest = nil
+	}
+	if a.reads == 0 {
+		delete(r.active, f.key)
 	}
 }
 

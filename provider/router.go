@@ -30,6 +30,9 @@ type Door struct {
 	// PerBuild says that each build gets a value of its own, such as a token with the build in it: no other build joins its
 	// read, is served its value or has it replaced. Stale does not apply.
 	PerBuild bool
+
+	// Host is who answers for the vault. Doors of one host share its limit; an empty one is shared with nobody.
+	Host string
 }
 
 // Options set the Router's bounds. A zero field takes the default in its comment.
@@ -39,6 +42,11 @@ type Options struct {
 	Entries  int              // values kept, 10,000
 	Bytes    int              // of values kept, 64 MiB
 	Now      func() time.Time // time.Now
+
+	// Rate is how many reads of one host begin a second, 150, and twice as many at once. Key Vault bears 4,000 in ten
+	// seconds for each vault and region, an older text says 2,000, and other replicas and clients have a part in them.
+	Rate  int
+	Queue int // places of reads that wait for their turn at one host, 2,500: as many as have it within their time
 }
 
 // The times of the promises; they are no options because the promises aren't.
@@ -70,10 +78,12 @@ type Router struct {
 type door struct {
 	Door
 	alias string
+	queue *queue
 
 	// guarded by Router.mu
 	breaker
 	reads        int  // under way
+	queued       int  // waiting for their turn
 	unidentified bool // the last read to end failed because we could not prove who we are
 }
 
@@ -103,6 +113,8 @@ func NewRouter(doors map[string]Door, o Options) *Router {
 	o.Timeout = defaulted(o.Timeout, 15*time.Second)
 	o.Entries = defaulted(o.Entries, 10_000)
 	o.Bytes = defaulted(o.Bytes, 64<<20)
+	o.Rate = defaulted(o.Rate, 150)
+	o.Queue = defaulted(o.Queue, 2500)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -114,11 +126,19 @@ func NewRouter(doors map[string]Door, o Options) *Router {
 		recent:  list.New(),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	hosts := map[string]*queue{}
 	for alias, d := range doors {
 		if d.PerBuild {
 			d.Stale = 0
 		}
-		r.doors[alias] = &door{Door: d, alias: alias}
+		q := hosts[d.Host]
+		if q == nil {
+			q = newQueue(&r.options)
+		}
+		if d.Host != "" {
+			hosts[d.Host] = q
+		}
+		r.doors[alias] = &door{Door: d, alias: alias, queue: q}
 	}
 	return r
 }
@@ -133,7 +153,7 @@ func defaulted[T int | time.Duration](v, otherwise T) T {
 
 // Fetch brings the whole secret that the grant names; How says where it came from. The caller owns the returned bytes and
 // clears them. Failures are *secret.Error: the source's own, or its last one while it is left alone; Busy when too many
-// reads are under way; Late when ctx ends first.
+// reads are under way or wait for their turn; Late when ctx ends first.
 //
 // The way: what was read for this very build within the last minute; else a read under way that is young enough; else a
 // read of one's own; and when that fails in passing, the last value, for as long as the door's Stale says.
@@ -186,7 +206,12 @@ func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error)
 		if failure == nil {
 			hasty := !q.door.since.IsZero()
 			r.mu.Unlock()
-			return r.wait(ctx, q, f, how, hasty)
+			fetched, err, again := r.wait(ctx, q, f, how, hasty)
+			if again {
+				q.asked = r.options.Now()
+				continue
+			}
+			return fetched, err
 		}
 		fetched, err := r.lastResort(q.door, q.key, failure)
 		var h hold
@@ -208,8 +233,9 @@ func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error)
 
 // wait returns what the read brings, or what there is to say when it brings nothing in time.
 // hasty means that the door's breaker was open when the read was boarded: then a second is enough, as the last value, if
-// it may serve, is no better after fifteen. A read that is given up goes on, and shows when the source is back.
-func (r *Router) wait(ctx context.Context, q *question, f *read, how string, hasty bool) (secret.Fetched, error) {
+// it may serve, is no better after fifteen. A read that is given up goes on, and shows when the source is back. again
+// means that the breaker opened before the read's turn came: then its caller is as one who comes now.
+func (r *Router) wait(ctx context.Context, q *question, f *read, how string, hasty bool) (_ secret.Fetched, failure error, again bool) {
 	var enough <-chan time.Time
 	if hasty {
 		t := time.NewTimer(q.asked.Add(patience).Sub(r.options.Now()))
@@ -223,15 +249,21 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	defer f.leave() // after the value was copied
+	defer r.leave(f) // after the value was copied
 	if f.ended && f.err == nil {
-		return copied(f.fetched, how), nil
+		return copied(f.fetched, how), nil, false
 	}
 	err := f.err
 	switch {
+	case f.ended && f.turnedAway:
+		return secret.Fetched{}, err, true
 	case f.ended:
 	case errors.Is(ctx.Err(), context.Canceled):
-		return secret.Fetched{}, q.left()
+		return secret.Fetched{}, q.left(), false
+	case f.began.IsZero() && !q.door.since.IsZero():
+		err = q.door.refusal(r.options.Now())
+	case f.began.IsZero():
+		err = q.door.crowded()
 	case ctx.Err() != nil:
 		err = secret.Fail(secret.Late, secret.ReasonTimeout,
 			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name))
@@ -239,7 +271,8 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 		err = secret.Fail(secret.Late, secret.ReasonTimeout,
 			fmt.Sprintf("vault %s was in trouble, and %s did not come within %s", f.key.vault, f.key.name, patience))
 	}
-	return r.lastResort(q.door, f.key, err)
+	fetched, failure := r.lastResort(q.door, f.key, err)
+	return fetched, failure, false
 }
 
 // left is the failure of a caller who went away.
@@ -291,7 +324,11 @@ func (r *Router) Close() {
 	r.mu.Lock()
 	r.closed = true
 	for _, d := range r.doors {
-		d.tell() // who holds on for a probe
+		d.tell()              // who holds on for a probe
+		r.serveQueue(d.queue) // which ends for who waits there
+		if d.queue.timer != nil {
+			d.queue.timer.Stop()
+		}
 	}
 	r.mu.Unlock()
 	r.cancel()

@@ -19,6 +19,7 @@ type DoorStatus struct {
 	Retry   time.Time `json:"retry,omitzero"`    // when the source is tried again
 	Problem string    `json:"problem,omitempty"` // the last failure, if no answer has come since
 	Reads   int       `json:"reads"`             // under way
+	Waiting int       `json:"waiting"`           // for their turn
 }
 
 // Doors tells how the doors do, by alias.
@@ -29,7 +30,7 @@ func (r *Router) Doors() map[string]DoorStatus {
 	all := make(map[string]DoorStatus, len(r.doors))
 	for alias, d := range r.doors {
 		d.admit(now) // a probe may have taken too long since anybody looked
-		s := DoorStatus{State: Closed, Since: d.since, Retry: d.retry, Reads: d.reads}
+		s := DoorStatus{State: Closed, Since: d.since, Retry: d.retry, Reads: d.reads, Waiting: d.queued}
 		switch {
 		case d.since.IsZero():
 		case d.probe != nil:

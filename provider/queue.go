@@ -1,0 +1,220 @@
+package provider
+
+import (
+	"container/list"
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// queue keeps the reads of one host below its limit, for all doors that lead there, and lets repositories take turns while
+// there are more than that. It is guarded by Router.mu.
+//
+// A repository has one line, in the order of its asking; the first of each line goes, then the next of each. So whoever
+// asks for ten thousand secrets at once costs every other repository the time of one read for each of its own. A read
+// that several repositories wait for stands in all of their lines, and goes where its turn comes first.
+type queue struct {
+	tokens *rate.Limiter
+	room   int // places in all lines
+	lines  map[repository]*line
+	turns  *list.List // of *line, none of them empty, the next one first
+	places int
+	timer  *time.Timer // set while somebody waits
+}
+
+// repository is whose turn it is. The pool is part of it, as only its key proves the repository.
+type repository struct{ pool, uid string }
+
+type line struct {
+	of    repository
+	reads *list.List // of *read
+	turn  *list.Element
+}
+
+func (q *question) repository() repository { return repository{q.req.Pool, q.req.Repo.UID} }
+
+// place is where a read stands.
+type place struct {
+	line *line
+	at   *list.Element
+}
+
+func newQueue(o *Options) *queue {
+	return &queue{
+		tokens: rate.NewLimiter(rate.Limit(o.Rate), 2*o.Rate), room: o.Queue,
+		lines: map[repository]*line{}, turns: list.New(),
+	}
+}
+
+// pass takes a token if there is one and nobody waits for it.
+func (q *queue) pass(now time.Time) bool { return q.places == 0 && q.tokens.AllowN(now, 1) }
+
+// join puts the read at the end of the repository's line, unless it stands there already. Where there is no room, the
+// longest line loses its last place to a shorter one. displaced is the read that so lost its only place, else nil.
+func (q *queue) join(f *read, of repository) (ok bool, displaced *read) {
+	for _, p := range f.places {
+		if p.line.of == of {
+			return true, nil
+		}
+	}
+	l := q.lines[of]
+	own := 0
+	if l != nil {
+		own = l.reads.Len()
+	}
+	if q.places >= q.room {
+		longest := q.longest(own)
+		if longest == nil {
+			return false, nil
+		}
+		last := longest.reads.Back().Value.(*read)
+		q.give(last, longest)
+		displaced = last
+	}
+	if l == nil {
+		l = &line{of: of, reads: list.New()}
+		l.turn = q.turns.PushBack(l)
+		q.lines[of] = l
+	}
+	f.places = append(f.places, place{l, l.reads.PushBack(f)})
+	q.places++
+	if displaced != nil && len(displaced.places) > 0 { // it stands elsewhere, too
+		displaced = nil
+	}
+	return true, displaced
+}
+
+// longest returns the line that must give a place to one that has so many, nil if that has its fair share.
+// The share is compared first: a repository that floods the queue must not make us search it each time.
+func (q *queue) longest(own int) *line {
+	lines := len(q.lines)
+	if own == 0 {
+		lines++
+	}
+	if (own+1)*lines > q.room {
+		return nil
+	}
+	var longest *line
+	for _, l := range q.lines {
+		if longest == nil || l.reads.Len() > longest.reads.Len() {
+			longest = l
+		}
+	}
+	if longest == nil || longest.reads.Len() <= own+1 {
+		return nil
+	}
+	return longest
+}
+
+// give takes the read out of that line.
+func (q *queue) give(f *read, l *line) {
+	for i, p := range f.places {
+		if p.line == l {
+			q.vacate(p)
+			f.places = append(f.places[:i], f.places[i+1:]...)
+			return
+		}
+	}
+}
+
+// leave takes the read out of all lines.
+func (q *queue) leave(f *read) {
+	for _, p := range f.places {
+		q.vacate(p)
+	}
+	f.places = nil
+}
+
+func (q *queue) vacate(p place) {
+	p.line.reads.Remove(p.at)
+	q.places--
+	if p.line.reads.Len() == 0 {
+		q.turns.Remove(p.line.turn)
+		delete(q.lines, p.line.of)
+	}
+}
+
+// next returns whose turn it is, nil if nobody waits. The read stays where it is.
+func (q *queue) next() *read {
+	if q.turns.Len() == 0 {
+		return nil
+	}
+	return q.turns.Front().Value.(*line).reads.Front().Value.(*read)
+}
+
+// took ends the turn of the first line, whose first read was taken.
+func (q *queue) took(f *read) {
+	l := q.turns.Front().Value.(*line)
+	q.turns.MoveToBack(l.turn)
+	q.leave(f)
+}
+
+// wait returns how long it takes until there is a token.
+// At least a millisecond, as the tokens are a floating-point number that may be a hair below one then.
+func (q *queue) wait(now time.Time) time.Duration {
+	missing := 1 - q.tokens.TokensAt(now)
+	return max(time.Millisecond, time.Duration(missing/float64(q.tokens.Limit())*float64(time.Second)))
+}
+
+// serveQueue begins reads of the queue for as long as there are tokens, and comes again when there will be the next.
+// A read whose door can't take it any more is told so, and costs no token. Router.mu is held.
+func (r *Router) serveQueue(q *queue) {
+	now := r.options.Now()
+	for f := q.next(); f != nil; f = q.next() {
+		if failure := r.barred(f, now); failure != nil {
+			q.took(f)
+			f.turnedAway = !f.door.since.IsZero()
+			r.refuse(f, failure)
+			continue
+		}
+		if !q.tokens.AllowN(now, 1) {
+			if q.timer == nil {
+				q.timer = time.AfterFunc(q.wait(now), func() { r.wake(q) })
+			}
+			return
+		}
+		q.took(f)
+		f.door.queued--
+		r.begin(f, now)
+	}
+}
+
+// wake is the timer's.
+func (r *Router) wake(q *queue) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q.timer = nil
+	r.serveQueue(q)
+}
+
+// barred tells why a read whose turn has come may not begin, nil if it may.
+func (r *Router) barred(f *read, now time.Time) *secret.Error {
+	d := f.door
+	switch {
+	case r.closed:
+		return errClosed()
+	case !d.since.IsZero() && d.probe != f:
+		return d.refusal(now)
+	case d.reads >= r.options.InFlight:
+		return d.busy()
+	}
+	return nil
+}
+
+// crowded is the failure of a caller whose read could not begin in time, or found no room.
+func (d *door) crowded() *secret.Error {
+	return secret.Fail(secret.Busy, secret.ReasonBusy,
+		fmt.Sprintf("vault %s: more is asked of it than the %v reads a second that it is asked for; %d wait for their turn", d.alias, d.queue.tokens.Limit(), d.queue.places))
+}
+
+func (d *door) busy() *secret.Error {
+	return secret.Fail(secret.Busy, secret.ReasonBusy,
+		fmt.Sprintf("vault %s: %d reads are under way, which is the limit", d.alias, d.reads))
+}
+
+func errClosed() *secret.Error {
+	return secret.Fail(secret.Unavailable, secret.ReasonInternal, "the configuration that this request came under is closed")
+}
