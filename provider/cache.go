@@ -51,7 +51,7 @@ func copied(f secret.Fetched, how string) secret.Fetched {
 // the key has no entry.
 //
 // A value larger than the whole cache is served to those who wait for it and then forgotten.
-func (r *Router) keep(f *read, fetched secret.Fetched, lifetime time.Duration) {
+func (r *Router) keep(f *read, began time.Time, fetched secret.Fetched, lifetime time.Duration) {
 	size := fetched.Value.Len()
 	if size > r.options.Bytes {
 		return
@@ -60,7 +60,7 @@ func (r *Router) keep(f *read, fetched secret.Fetched, lifetime time.Duration) {
 	for len(r.entries) >= r.options.Entries || r.bytes+size > r.options.Bytes {
 		r.remove(r.recent.Back().Value.(*entry))
 	}
-	e := &entry{key: f.key, build: f.build, began: f.began, expires: f.began.Add(lifetime), fetched: copied(fetched, "")}
+	e := &entry{key: f.key, build: f.build, began: began, expires: began.Add(lifetime), fetched: copied(fetched, "")}
 	e.place = r.recent.PushFront(e)
 	r.entries[e.key] = e
 	r.bytes += size

@@ -157,8 +157,8 @@ type answer struct {
 	got    string
 }
 
-// Many callers at once: no two reads of a secret begin within a second of each other while the first is under way, and
-// no value crosses from one build to another but by a read that was joined or an outage.
+// Many callers at once: no two reads of a secret begin within a second of each other while the first is under way, but for
+// the second attempts of one that takes long, and no value crosses from one build to another but by a read that was joined or an outage.
 func TestConcurrentCallersNeverGetAnotherBuildsValue(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		s := &source{}
@@ -188,18 +188,23 @@ func TestConcurrentCallersNeverGetAnotherBuildsValue(t *testing.T) {
 			time.Sleep(time.Duration(rapid.IntRange(0, 1500).Draw(rt, "pause")) * time.Millisecond)
 		}
 		wg.Wait()
+		again := uint64(0)
 		for i, c := range s.calls[1:] {
 			if before := s.calls[i]; c.began.Before(before.ended) && c.began.Sub(before.began) < time.Second {
-				rt.Fatalf("read %d began %s after the one before, which was under way", i+1, c.began.Sub(before.began))
+				again++
 			}
 		}
+		hedged := r.Doors()["shared"].Hedged
+		if again > hedged {
+			rt.Fatalf("%d reads began within a second of the one before, which was under way; %d may have", again, hedged)
+		}
 		for _, a := range answers {
-			judge(rt, s, a, leaders)
+			judge(rt, s, a, leaders, hedged > 0)
 		}
 	})
 }
 
-func judge(rt *rapid.T, s *source, a answer, leaders map[string]int64) {
+func judge(rt *rapid.T, s *source, a answer, leaders map[string]int64, hedged bool) {
 	how, value, _ := strings.Cut(a.got, " ")
 	var n int
 	if _, err := fmt.Sscanf(value, "value-%d", &n); err != nil {
@@ -207,7 +212,7 @@ func judge(rt *rapid.T, s *source, a answer, leaders map[string]int64) {
 	}
 	age := a.asked.Sub(s.calls[n].began)
 	switch {
-	case how == secret.HowFetched && age == 0:
+	case how == secret.HowFetched && (age == 0 || age < 0 && hedged):
 	case how == secret.HowJoined && age < time.Second && !a.asked.After(s.calls[n].ended):
 	case how == secret.HowBuild && age < time.Minute && leaders[value] == a.number:
 	default:

@@ -18,7 +18,11 @@ type read struct {
 
 	// guarded by Router.mu
 	began      time.Time // zero while it waits for its turn
-	places     []place   // where it waits
+	ctx        context.Context
+	cancel     context.CancelFunc
+	hedge      *time.Timer // before a second attempt; nil if there is to be none
+	attempts   int         // under way
+	places     []place     // where it waits
 	waiting    int
 	ended      bool
 	turnedAway bool           // it ended without having begun, because the door's breaker had opened
@@ -127,10 +131,16 @@ func (r *Router) enter(f *read, now time.Time) bool {
 }
 
 // begin starts a read. Router.mu is held.
+// Its context hangs on the Router and on nobody who asked.
 func (r *Router) begin(f *read, now time.Time) {
+	d := f.door
 	f.began = now
-	f.door.reads++
-	r.reading.Go(func() { r.run(f) })
+	f.ctx, f.cancel = context.WithTimeout(r.ctx, r.options.Timeout)
+	d.save()
+	if d.slow > 0 && !d.PerBuild {
+		f.hedge = time.AfterFunc(d.slow+1, func() { r.hedge(f) }) // longer than that, not as long
+	}
+	r.attempt(f, now)
 }
 
 // refuse ends a read that has not begun and is in no line any more. Router.mu is held.
@@ -141,20 +151,27 @@ func (r *Router) refuse(f *read, err *secret.Error) {
 	f.end(secret.Fetched{}, err)
 }
 
-// run reads, detached from whoever asked first.
-// ctx hangs on the Router: a first caller who goes away must not fail those who joined him.
-func (r *Router) run(f *read) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.options.Timeout)
-	defer cancel()
-	fetched, err := get(ctx, f.door.Source, f.req, f.ref)
-
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	d := f.door
-	d.reads--
+// finish takes what an attempt that began then has brought. The first answer is the read's, good or not; a failure
+// that says nothing of the secret is so only if no other attempt is under way. Router.mu is held.
+func (r *Router) finish(f *read, began time.Time, fetched secret.Fetched, err *secret.Error) {
+	d, now := f.door, r.options.Now()
+	switch {
+	case f.ended: // by the other attempt
+		fetched.Value.Clear()
+		return
+	case err != nil && !conclusive(err.Reason) && f.attempts > 0:
+		return
+	}
+	f.cancel() // the other attempt
+	if f.hedge != nil {
+		f.hedge.Stop()
+	}
+	if err == nil {
+		d.observe(now.Sub(f.began))
+	}
 	d.unidentified = err != nil && err.Identity
-	d.learn(f, f.began, err, r.options.Now())
-	r.conclude(f, fetched, err)
+	d.learn(f, began, err, now)
+	r.conclude(f, began, fetched, err)
 	f.end(fetched, err)
 }
 
@@ -173,18 +190,18 @@ func (f *read) end(fetched secret.Fetched, err *secret.Error) {
 // For example: read A began before a secret was deleted, read B after it. B says "not found" first; then A brings the
 // old value. Those who wait for A get it, but it is not kept. A failure that tells nothing of the secret, such as a
 // timeout, leaves what is kept alone; one that does, such as a 403, removes it.
-func (r *Router) conclude(f *read, fetched secret.Fetched, err *secret.Error) {
+func (r *Router) conclude(f *read, began time.Time, fetched secret.Fetched, err *secret.Error) {
 	a := r.active[f.key]
 	r.retire(a, f)
-	if f.began.Before(a.known) || err != nil && !conclusive(err.Reason) {
+	if began.Before(a.known) || err != nil && !conclusive(err.Reason) {
 		return
 	}
-	a.known = f.began
+	a.known = began
 	if old := r.entries[f.key]; old != nil {
 		r.remove(old)
 	}
 	if err == nil && !r.closed {
-		r.keep(f, fetched, max(buildWindow, f.door.Stale))
+		r.keep(f, began, fetched, max(buildWindow, f.door.Stale))
 	}
 }
 

@@ -82,6 +82,7 @@ type door struct {
 
 	// guarded by Router.mu
 	breaker
+	hedging
 	reads        int  // under way
 	queued       int  // waiting for their turn
 	unidentified bool // the last read to end failed because we could not prove who we are

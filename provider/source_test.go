@@ -34,6 +34,7 @@ type source struct {
 	value   string // if empty, each read brings another value
 	panics  any
 	hang    bool
+	deaf    bool // does not notice when its context ends
 	subject func(secret.Request) string
 	edit    func(*secret.Fetched)
 	calls   []call
@@ -56,6 +57,9 @@ func (s *source) Get(ctx context.Context, r secret.Request, ref secret.Ref) (sec
 	}
 	s.calls = append(s.calls, c)
 	latency, hang, panics, edit := s.latency, s.hang, s.panics, s.edit
+	if s.deaf {
+		ctx = context.WithoutCancel(ctx)
+	}
 	s.mu.Unlock()
 
 	if panics != nil {
@@ -118,6 +122,11 @@ func grant(ref string) secret.Grant {
 		panic(err)
 	}
 	return secret.Grant{Ref: r, Binding: "ci"}
+}
+
+// within is a caller who waits no longer than d.
+func within(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }
 
 // ask fetches and returns "how value" or "kind reason".

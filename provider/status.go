@@ -20,6 +20,7 @@ type DoorStatus struct {
 	Problem string    `json:"problem,omitempty"` // the last failure, if no answer has come since
 	Reads   int       `json:"reads"`             // under way
 	Waiting int       `json:"waiting"`           // for their turn
+	Hedged  uint64    `json:"hedged"`            // second reads where the first took long, since the start
 }
 
 // Doors tells how the doors do, by alias.
@@ -30,7 +31,7 @@ func (r *Router) Doors() map[string]DoorStatus {
 	all := make(map[string]DoorStatus, len(r.doors))
 	for alias, d := range r.doors {
 		d.admit(now) // a probe may have taken too long since anybody looked
-		s := DoorStatus{State: Closed, Since: d.since, Retry: d.retry, Reads: d.reads, Waiting: d.queued}
+		s := DoorStatus{State: Closed, Since: d.since, Retry: d.retry, Reads: d.reads, Waiting: d.queued, Hedged: d.hedged}
 		switch {
 		case d.since.IsZero():
 		case d.probe != nil:
