@@ -2,8 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -32,41 +32,62 @@ func connectionLimit(wanted int, log zerolog.Logger) int {
 	return limit
 }
 
-// limitedListener accepts while there is room; beyond that, connections wait in the kernel's queue. What it accepts is
-// still a TCP connection to net/http, which needs to close one direction of it: a client that is refused while it is still
-// writing reads the refusal only then.
+// waitingRoom is how many connections may wait for one of that many places, as far as there are descriptors for them. It is as
+// large as the kernel's own queue mostly is, since who waits there has no name yet: one client could fill it, and others
+// would wait behind him. It has room for one at least.
+func waitingRoom(connections int) int {
+	files, ok := maxOpenFiles()
+	if !ok {
+		return connections
+	}
+	return max(min(connections, files-keptDescriptors-connections), 1)
+}
+
+// limitedListener lets in while there is room; beyond that, connections wait their turn, some with us and the rest in the
+// kernel's queue. What it lets in is still a TCP connection to net/http, which needs to close one direction of it: a client
+// that is refused while it is still writing reads the refusal only then.
 type limitedListener struct {
 	*net.TCPListener
-	places    chan struct{}
-	closed    chan struct{}
+	crowd     *crowd
+	startOnce sync.Once
 	closeOnce sync.Once
 }
 
-// limit makes the listener accept that many connections at once.
-func limit(listener *net.TCPListener, connections int) *limitedListener {
-	return &limitedListener{TCPListener: listener, places: make(chan struct{}, connections), closed: make(chan struct{})}
+// limit makes the listener let in as many as the crowd may be.
+func limit(listener *net.TCPListener, c *crowd) *limitedListener {
+	return &limitedListener{TCPListener: listener, crowd: c}
 }
 
-// Accept waits for room and then for a connection.
+// Accept waits for a connection that may come in.
 func (l *limitedListener) Accept() (net.Conn, error) {
-	select {
-	case l.places <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	conn, err := l.AcceptTCP()
-	if err != nil {
-		<-l.places
-		return nil, err
-	}
-	return &limitedConn{TCPConn: conn, leave: sync.OnceFunc(func() { <-l.places })}, nil
+	l.startOnce.Do(func() { go l.welcome() })
+	return l.crowd.next()
 }
 
-// Close ends Accept, also one that waits for room. Accepted connections live on. It can be called again.
+// welcome takes what the kernel has, for as long as the listener is open. An error is for the caller of Accept to judge; it is
+// temporary, as one of too many open files, if the listener isn't closed.
+func (l *limitedListener) welcome() {
+	for l.crowd.roomToWait() {
+		conn, err := l.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			continue // and the crowd knows
+		}
+		if err != nil {
+			l.crowd.fail(err)
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
+		if victim := l.crowd.arrive(conn); victim != nil {
+			_ = victim.Close()
+		}
+	}
+}
+
+// Close ends Accept once it has let in whoever waits with us. Connections that were let in live on. It can be called again.
 func (l *limitedListener) Close() error {
 	var err error
 	l.closeOnce.Do(func() {
-		close(l.closed)
+		l.crowd.close()
 		err = l.TCPListener.Close()
 	})
 	return err
@@ -84,59 +105,9 @@ func (c *limitedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// connections knows how many connections are open and which of them owe an answer.
-type connections struct {
-	limit int
-	mu    sync.Mutex
-	open  int
-	busy  map[net.Conn]http.ConnState // new ones, whose first request may be on its way, and active ones, with a request in hand
-}
-
-func newConnections(limit int) *connections {
-	return &connections{limit: limit, busy: map[net.Conn]http.ConnState{}}
-}
-
-// note is the http.Server's ConnState hook.
-// A connection that is opened counts as busy from then on, since its request may be in the kernel already.
-func (c *connections) note(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		c.open++
-		c.busy[conn] = state
-	case http.StateActive:
-		c.busy[conn] = state
-	case http.StateIdle:
-		delete(c.busy, conn)
-	case http.StateClosed, http.StateHijacked:
-		c.open--
-		delete(c.busy, conn)
-	}
-}
-
-// crowded tells whether less than a quarter of the connections is free.
-func (c *connections) crowded() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.open*4 > c.limit*3
-}
-
-// waiting counts the connections that may still want an answer, and among them those that asked and have none.
-func (c *connections) waiting() (all, unanswered int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, state := range c.busy {
-		if state == http.StateActive {
-			unanswered++
-		}
-	}
-	return len(c.busy), unanswered
-}
-
 // quiet waits until no connection may want an answer, or until ctx ends. One that was opened and says nothing counts until
 // the time for a request's head is over.
-func (c *connections) quiet(ctx context.Context) {
+func (c *crowd) quiet(ctx context.Context) {
 	for ctx.Err() == nil {
 		if all, _ := c.waiting(); all == 0 {
 			return

@@ -24,7 +24,10 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.New("the server was run before and cannot be run again")
 	}
 	var tasks sync.WaitGroup
-	defer tasks.Wait()
+	defer func() {
+		tasks.Wait()
+		_ = s.Close() // what was let in while the listeners closed
+	}()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer s.Close() // what there was to lose is reported by drain

@@ -61,7 +61,7 @@ type Server struct {
 	options      Options
 	certificates *certificates // nil: plain HTTP
 	handler      atomic.Pointer[http.Handler]
-	connections  *connections
+	connections  *crowd
 	draining     atomic.Bool
 	ran          atomic.Bool
 
@@ -79,7 +79,8 @@ func New(options Options) (*Server, error) {
 	if err := s.readCertificate(); err != nil {
 		return nil, err
 	}
-	s.connections = newConnections(connectionLimit(s.options.Connections, s.options.Log))
+	limit := connectionLimit(s.options.Connections, s.options.Log)
+	s.connections = newCrowd(limit, waitingRoom(limit), s.options.Log)
 	if err := s.bind(); err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func (s *Server) bind() error {
 	if err != nil {
 		return err
 	}
-	s.listener = limit(public, s.connections.limit)
+	s.listener = limit(public, s.connections)
 	if s.options.Admin == "" {
 		return nil
 	}
@@ -142,7 +143,7 @@ func (s *Server) bind() error {
 		_ = public.Close()
 		return err
 	}
-	s.adminListener = limit(admin, adminConnections)
+	s.adminListener = limit(admin, newCrowd(adminConnections, 1, s.options.Log))
 	return nil
 }
 
