@@ -49,7 +49,8 @@ var impure = []string{"os", "net", "io/ioutil", "path/filepath", "syscall", "log
 
 // forTestsOnly never gets into the program.
 var forTestsOnly = []string{"testing", "net/http/httptest", "net/http/httputil", "github.com/google/go-cmp", "pgregory.net/rapid",
-	"go.uber.org/goleak", "github.com/rogpeppe/go-internal", "github.com/coreos/go-oidc"}
+	"go.uber.org/goleak", "github.com/rogpeppe/go-internal", "github.com/coreos/go-oidc", "k8s.io", "sigs.k8s.io", "github.com/Masterminds/sprig",
+	"github.com/santhosh-tekuri/jsonschema"}
 
 const maxLines = 450
 
