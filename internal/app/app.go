@@ -166,6 +166,7 @@ func (a *App) Run(ctx context.Context) error {
 		line.Str("admin", admin.String())
 	}
 	line.Str("config", c.SHA256).Str("rules", c.Summary()).Str("record", c.Record.File).Msg("serving")
+	a.current.Load().keepTokens()
 	background, stop := context.WithCancel(context.Background())
 	var beside sync.WaitGroup
 	beside.Go(func() { a.probes.run(background, func() map[string]*keyvault.Vault { return a.current.Load().vaults }) })

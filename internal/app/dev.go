@@ -60,14 +60,15 @@ type Dev struct {
 	token    string              // file of the projected token
 	address  string
 
-	mu   sync.Mutex
-	keys map[string]string // by pool
+	mu       sync.Mutex
+	keys     map[string]string           // by pool
+	versions map[config.IssuerKey]string // of the issuer's keys: what stands in the configuration → what the emulator made
 }
 
 // NewDev starts the emulator, projects a token as Kubernetes would, fills the vaults, and builds the extension. Problems
 // of a configuration of one's own are in Dev.Problems; with an error among them the rest is nil and err is ErrConfig.
 func NewDev(o DevOptions) (d *Dev, err error) {
-	d = &Dev{Own: len(o.Config) > 0, gate: &gate{out: o.Log}, getenv: o.Getenv, keys: map[string]string{}}
+	d = &Dev{Own: len(o.Config) > 0, gate: &gate{out: o.Log}, getenv: o.Getenv, keys: map[string]string{}, versions: map[config.IssuerKey]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -121,16 +122,20 @@ func (d *Dev) load(paths []string) ([]string, error) {
 // Values that the emulator has already stay, rotated ones included.
 func (d *Dev) adapt(c *config.Config) {
 	for name, identity := range c.Identities {
-		if !identity.Managed {
+		if !identity.Managed && identity.AssertionManaged == "" && identity.Issuer == "" {
 			identity.AssertionFile = d.token
 			c.Identities[name] = identity
 		}
-		d.register(identity)
+		d.register(c, identity)
 	}
 	for _, v := range c.Vaults {
 		identity := c.Identities[v.Identity]
-		d.emulator.Vault(v.Host, tenantOf(identity)).Allow(clientOf(identity))
+		for _, client := range clientsOf(identity) {
+			d.emulator.Vault(v.Host, tenantOf(identity)).Allow(client)
+		}
 	}
+	d.issuer(c)
+	d.registries(c)
 	d.fill(c)
 	d.makeKeys(c)
 	c.Listen = config.Listen{Address: d.address, Encrypt: c.Listen.Encrypt}
@@ -154,32 +159,6 @@ func (d *Dev) environment(name string) string {
 
 // devKey and a pool's name make the variable that holds its key.
 const devKey = "DRONE_ENTRA_DEV_KEY_"
-
-// register makes the identity known to the emulated Entra: a machine's, or an application that trusts the token's
-// subject.
-func (d *Dev) register(i config.Identity) {
-	if i.Managed {
-		d.emulator.ManagedIdentity(clientOf(i), tenantOf(i))
-		return
-	}
-	d.emulator.Register(emulator.App{Tenant: tenantOf(i), ClientID: clientOf(i)})
-}
-
-// tenantOf is the identity's tenant, or the one that stands for what the environment would say.
-func tenantOf(i config.Identity) string {
-	if i.TenantID == "" {
-		return devTenant
-	}
-	return i.TenantID
-}
-
-// clientOf is the identity's client ID. A managed identity without one is the machine's own, and stays so.
-func clientOf(i config.Identity) string {
-	if i.ClientID == "" && !i.Managed {
-		return devClient
-	}
-	return i.ClientID
-}
 
 // makeKeys gives each pool a key, the same one whenever it is asked: that of the real environment where it is set there, else
 // one made up.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,6 +12,7 @@ import (
 	"github.com/drone-entra/drone-entra/internal/config"
 	"github.com/drone-entra/drone-entra/internal/drone"
 	"github.com/drone-entra/drone-entra/internal/entra"
+	"github.com/drone-entra/drone-entra/internal/issuer"
 	"github.com/drone-entra/drone-entra/provider"
 	"github.com/drone-entra/drone-entra/provider/keyvault"
 	"github.com/drone-entra/drone-entra/secret"
@@ -30,6 +32,7 @@ type generation struct {
 
 	identities map[string]*entra.Identity // by name
 	who        map[string]who
+	issuer     *issuer.Issuer             // nil: none is configured
 	vaults     map[string]*keyvault.Vault // by alias
 	doors      map[string]door
 	router     *provider.Router
@@ -76,45 +79,46 @@ func newGeneration(c *config.Config, keys []drone.Key, before *generation, memor
 	for _, k := range keys {
 		g.keys = append(g.keys, keyName{k.Pool, k.ID})
 	}
-	if err := g.openIdentities(before, env, log); err != nil {
-		g.close(before)
-		return nil, err
-	}
-	if err := g.openVaults(before, env); err != nil {
-		g.close(before)
-		return nil, err
+	for _, open := range []func() error{
+		func() error { return g.openIdentities(false, before, env, log) },
+		func() error { return g.openIssuer(before, env) },
+		func() error { return g.openIdentities(true, before, env, log) },
+		func() error { return g.openVaults(before, env) },
+	} {
+		if err := open(); err != nil {
+			g.close(before)
+			return nil, err
+		}
 	}
 	service := &secret.Service{
 		Policy: policy, Fetcher: g.router, Recorder: record, Config: c.SHA256, Now: env.Now, Reserve: reserve(c.Limits.Budget),
 	}
 	g.handler = drone.NewEndpoint(drone.EndpointOptions{
 		Guard: guard, Recorder: record, Budget: c.Limits.Budget, Plain: !c.Listen.Encrypt, Config: c.SHA256,
-	}, drone.Secrets(service.Find))
+	}, g.calls(service)...)
 	return g, nil
 }
 
-// openVaults makes a client of each vault, or takes it from the generation before. With the same doors and limits it takes
-// the whole router, and what it remembers: a change of bindings alone costs no build a second read.
+// openVaults makes the doors and the router that leads to them. With the same doors and limits it takes the whole router of
+// the generation before, and what it remembers: a change of bindings alone costs no build a second read.
 //
 // A router is taken only if its doors are the very same, since a value in it was read through one: another identity may
-// not have had it.
+// not have had it. The door of tokens keeps values for a build only, and is the same if nothing that makes them changed.
 func (g *generation) openVaults(before *generation, env Env) error {
-	doors := make(map[string]provider.Door, len(g.config.Vaults))
+	doors := make(map[string]provider.Door, len(g.config.Vaults)+1)
 	for alias, c := range g.config.Vaults {
-		d := door{url: c.URL, is: g.identities[c.Identity], stale: c.Stale}
-		if old, ok := before.door(alias); ok && old.url == d.url && old.is == d.is {
-			d.vault = old.vault
-		} else {
-			vault, err := keyvault.New(keyvault.Options{Alias: alias, URL: c.URL, Identity: d.is, Transport: env.Transport})
-			if err != nil {
-				return placed(c.At, fmt.Errorf("vault %s: %w", alias, err))
-			}
-			d.vault = vault
+		vault, err := g.openVault(alias, before, env)
+		if err != nil {
+			return err
 		}
-		g.vaults[alias], g.doors[alias] = d.vault, d
-		doors[alias] = provider.Door{Source: d.vault, Stale: c.Stale}
+		g.doors[alias] = door{vault: vault, url: c.URL, is: g.identities[c.Identity], stale: c.Stale}
+		doors[alias] = provider.Door{Source: vault, Stale: c.Stale}
 	}
-	if before != nil && maps.Equal(before.doors, g.doors) && before.limits.InFlight == g.limits.InFlight && before.limits.Timeout == g.limits.Timeout {
+	if tokens := g.openTokens(env); tokens != nil {
+		doors[secret.TokenDoor] = provider.Door{Source: tokens, PerBuild: true}
+	}
+	if before != nil && maps.Equal(before.doors, g.doors) && g.sameTokens(before) &&
+		before.limits.InFlight == g.limits.InFlight && before.limits.Timeout == g.limits.Timeout {
 		g.router = before.router
 		return nil
 	}
@@ -122,6 +126,32 @@ func (g *generation) openVaults(before *generation, env Env) error {
 	limits.Now = env.Now
 	g.router = provider.NewRouter(doors, limits)
 	return nil
+}
+
+// openVault makes a client of the vault, or takes it from the generation before. Asked again it gives the same.
+func (g *generation) openVault(alias string, before *generation, env Env) (*keyvault.Vault, error) {
+	if known := g.vaults[alias]; known != nil {
+		return known, nil
+	}
+	c := g.config.Vaults[alias]
+	is := g.identities[c.Identity]
+	vault := (*keyvault.Vault)(nil)
+	if old, ok := before.door(alias); ok && old.url == c.URL && old.is == is {
+		vault = old.vault
+	} else {
+		var err error
+		if vault, err = keyvault.New(keyvault.Options{Alias: alias, URL: c.URL, Identity: is, Transport: env.Transport}); err != nil {
+			return nil, placed(c.At, fmt.Errorf("vault %s: %w", alias, err))
+		}
+	}
+	g.vaults[alias] = vault
+	return vault, nil
+}
+
+// sameTokens tells whether tokens are made as in the generation before: of the same words, by the same identities and issuer.
+func (g *generation) sameTokens(before *generation) bool {
+	return g.issuer == before.issuer && maps.Equal(g.identities, before.identities) && maps.EqualFunc(g.config.Tokens, before.config.Tokens,
+		func(a, b config.Token) bool { a.At, b.At = "", ""; return reflect.DeepEqual(a, b) })
 }
 
 // door is the generation's door of that alias. There may be no generation before the first.

@@ -2,33 +2,47 @@ package app
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
 
 	"github.com/drone-entra/drone-entra/internal/config"
 	"github.com/drone-entra/drone-entra/internal/entra"
+	"github.com/drone-entra/drone-entra/internal/issuer"
+	"github.com/drone-entra/drone-entra/secret"
 )
 
 // who is everything that makes an identity the one it is. Two generations that agree on it share the identity, its tokens
 // and its clients.
 type who struct {
-	name, tenant, client, cloud, file string
-	managed                           bool
+	name, tenant, client, clients, cloud, file, machine string
+	managed                                             bool
+	issuer                                              *issuer.Issuer // whoever makes the assertions
+	form                                                string         // of their subjects
 }
 
-// openIdentities makes an Entra identity of each that the configuration names, or takes it from the generation before. What
-// it leaves out comes from the environment, where the workload identity webhook of Kubernetes puts it.
-func (g *generation) openIdentities(before *generation, env Env, log zerolog.Logger) error {
+// openIdentities makes an Entra identity of each that the configuration names and whose assertion the issuer makes, or does
+// not: the issuer's own keys are in a vault that another identity opens. An identity is taken from the generation before if it
+// is the same. What the files leave out comes from the environment, where the workload identity webhook of Kubernetes puts it.
+func (g *generation) openIdentities(issued bool, before *generation, env Env, log zerolog.Logger) error {
 	for name, c := range g.config.Identities {
+		if (c.Issuer != "") != issued {
+			continue
+		}
 		o := entra.Options{
-			Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Cloud: c.Cloud, Managed: c.Managed,
-			AssertionFile: c.AssertionFile, Transport: env.Transport, Now: env.Now, Log: log,
+			Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Clients: c.Clients, Cloud: c.Cloud, Managed: c.Managed,
+			AssertionFile: c.AssertionFile, AssertionManaged: c.AssertionManaged, Transport: env.Transport, Now: env.Now, Log: log,
 		}
 		if err := fromEnvironment(&o, c, env.Getenv); err != nil {
 			return placed(c.At, fmt.Errorf("identity %s: %w", name, err))
 		}
-		is := who{name, o.TenantID, o.ClientID, o.Cloud, o.AssertionFile, o.Managed}
+		is := who{name, o.TenantID, o.ClientID, fmt.Sprint(o.Clients), o.Cloud, o.AssertionFile, o.AssertionManaged, o.Managed, nil, c.Issuer}
+		if issued {
+			is.issuer = g.issuer
+			g.issues(&o, c)
+		}
 		if before != nil && before.who[name] == is {
 			g.identities[name], g.who[name] = before.identities[name], is
 			continue
@@ -42,8 +56,16 @@ func (g *generation) openIdentities(before *generation, env Env, log zerolog.Log
 	return nil
 }
 
+// issues lets our own issuer make the identity's assertions.
+func (g *generation) issues(o *entra.Options, c config.Identity) {
+	form := issuer.Form(c.Issuer)
+	o.Subjects = func(r secret.Request) (string, error) { return g.issuer.Subject(form, r) }
+	o.Assertion = assertion(g.issuer, issuer.Ask{Form: form, Audience: entra.Audience(c.Cloud), Lifetime: issuer.AssertionLifetime})
+}
+
 // fromEnvironment fills what the file leaves out. A managed identity needs nothing: an AZURE_CLIENT_ID that is meant
-// for an application must not choose the machine's identity.
+// for an application must not choose the machine's identity. Where the file says where the assertion comes from, no
+// AZURE_FEDERATED_TOKEN_FILE is looked at.
 func fromEnvironment(o *entra.Options, c config.Identity, getenv func(string) string) error {
 	if c.Managed {
 		return nil
@@ -51,11 +73,15 @@ func fromEnvironment(o *entra.Options, c config.Identity, getenv func(string) st
 	for _, v := range []struct {
 		value         *string
 		variable, key string
+		needed        bool
 	}{
-		{&o.TenantID, "AZURE_TENANT_ID", "tenant_id"},
-		{&o.ClientID, "AZURE_CLIENT_ID", "client_id"},
-		{&o.AssertionFile, "AZURE_FEDERATED_TOKEN_FILE", "assertion: {file: …}"},
+		{&o.TenantID, "AZURE_TENANT_ID", "tenant_id", true},
+		{&o.ClientID, "AZURE_CLIENT_ID", "client_id", c.Clients == nil},
+		{&o.AssertionFile, "AZURE_FEDERATED_TOKEN_FILE", "assertion: {file: …}", c.AssertionManaged == "" && c.Issuer == ""},
 	} {
+		if !v.needed {
+			continue
+		}
 		if *v.value == "" {
 			*v.value = strings.TrimSpace(getenv(v.variable))
 		}
@@ -64,6 +90,14 @@ func fromEnvironment(o *entra.Options, c config.Identity, getenv func(string) st
 		}
 	}
 	return nil
+}
+
+// keepTokens has a token at hand for each vault from now on, before a build waits for one. An identity whose subject is each
+// build's can't be asked ahead.
+func (g *generation) keepTokens() {
+	for _, alias := range slices.Sorted(maps.Keys(g.vaults)) {
+		g.identities[g.config.Vaults[alias].Identity].Keep(g.vaults[alias].Scope())
+	}
 }
 
 // placed puts the place in front of an error, where there is one: an identity that no file lists has none.

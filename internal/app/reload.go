@@ -180,6 +180,7 @@ func (a *App) adopt(old, next *generation) error {
 	if err != nil {
 		return err
 	}
+	next.keepTokens()
 	a.current.Store(next)
 	a.server.Swap(next.handler)
 	a.reload.set(nil)

@@ -53,7 +53,7 @@ func managedAssertion(o Options) Assertion {
 	}}
 	inner.cloud, _ = cloudOf(o.Cloud) // New has asked before
 	inner.client = client(fence{next: o.Transport})
-	scope := policy.TokenRequestOptions{Scopes: []string{audience(o.Cloud) + "/.default"}}
+	scope := policy.TokenRequestOptions{Scopes: []string{Audience(o.Cloud) + "/.default"}}
 	return func(ctx context.Context, _ string) (string, error) {
 		token, failure := inner.askOnce(ctx, "", scope)
 		if token.Token != "" { // an older one, if there is a failure as well
@@ -63,8 +63,9 @@ func managedAssertion(o Options) Assertion {
 	}
 }
 
-// audience is what an assertion must be for in a cloud: Microsoft's "Federated identity credentials overview".
-func audience(cloud string) string {
+// Audience is what an assertion must be for that Entra exchanges in a cloud (public, also if empty, usgovernment or china):
+// Microsoft's "Federated identity credentials overview".
+func Audience(cloud string) string {
 	switch cloud {
 	case "usgovernment":
 		return "api://AzureADTokenExchangeUSGov"

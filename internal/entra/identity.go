@@ -100,8 +100,17 @@ func client(f fence) *http.Client {
 	}
 }
 
-// Audience is what an assertion must be for that Entra exchanges in the identity's cloud.
-func (i *Identity) Audience() string { return audience(i.options.Cloud) }
+// ResourceManager is the scope of Azure's resource manager in a cloud (public, also if empty, usgovernment or china). A
+// container registry takes a token for it as proof of who asks.
+func ResourceManager(name string) string {
+	switch name {
+	case "usgovernment":
+		return "https://management.usgovcloudapi.net/.default"
+	case "china":
+		return "https://management.chinacloudapi.cn/.default"
+	}
+	return "https://management.azure.com/.default"
+}
 
 // check is about what would otherwise show at the first exchange only, which is when a build waits for it.
 func (o *Options) check() error {
@@ -170,6 +179,9 @@ func guid(s string) bool {
 
 // Name is the identity's name in the configuration.
 func (i *Identity) Name() string { return i.options.Name }
+
+// Tenant is the identity's tenant; empty for a managed identity of the machine, whose tenant is the machine's.
+func (i *Identity) Tenant() string { return i.options.TenantID }
 
 // Subject names whom Entra sees for a request: always the empty one for an identity with one assertion. It is empty as
 // well where the request can't have a subject; the credential of that one says why.

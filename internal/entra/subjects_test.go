@@ -156,13 +156,15 @@ func TestAManagedIdentityProvesAnApplication(t *testing.T) {
 	}
 }
 
-func TestTheAudienceOfEachCloud(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	for cloud, audience := range map[string]string{"": "api://AzureADTokenExchange", "usgovernment": "api://AzureADTokenExchangeUSGov", "china": "api://AzureADTokenExchangeChina"} {
-		i := w.identity(func(o *entra.Options) { o.Cloud = cloud })
-		if i.Audience() != audience {
-			t.Errorf("cloud %q: %s", cloud, i.Audience())
+func TestWhatEachCloudCallsThings(t *testing.T) {
+	for cloud, want := range map[string][2]string{
+		"":             {"api://AzureADTokenExchange", "https://management.azure.com/.default"},
+		"public":       {"api://AzureADTokenExchange", "https://management.azure.com/.default"},
+		"usgovernment": {"api://AzureADTokenExchangeUSGov", "https://management.usgovcloudapi.net/.default"},
+		"china":        {"api://AzureADTokenExchangeChina", "https://management.chinacloudapi.cn/.default"},
+	} {
+		if got := [2]string{entra.Audience(cloud), entra.ResourceManager(cloud)}; got != want {
+			t.Errorf("cloud %q: %q, want %q", cloud, got, want)
 		}
 	}
 }

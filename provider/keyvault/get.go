@@ -20,6 +20,7 @@ import (
 // exp are advice.
 func (v *Vault) Get(ctx context.Context, req secret.Request, ref secret.Ref) (secret.Fetched, error) {
 	subject := v.identity.Subject(req)
+	ctx = secret.WithRequest(ctx, req) // for an identity that makes its assertion for the build at hand
 	type outcome struct {
 		fetched secret.Fetched
 		err     *secret.Error

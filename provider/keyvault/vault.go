@@ -41,6 +41,7 @@ const (
 	maxTries      = 3
 	maxRetryAfter = 3 * time.Second // a vault that wants a longer pause is answered for at once
 	maxAnswer     = 1 << 20         // bytes; a secret has 25 KiB at most
+	maxClients    = 1024            // subjects; with a deploy target in them, they are a writer's text
 )
 
 // Vault is one Key Vault, opened by one identity. It is safe for concurrent use.
@@ -110,6 +111,9 @@ func vaultName(s string) bool {
 	return s != "" && len(s) <= 63 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && s[0] != '-' && s[len(s)-1] != '-'
 }
 
+// Scope is what a token must be for that opens the vault, as https://vault.azure.net/.default.
+func (v *Vault) Scope() string { return v.scope }
+
 // Subject names whom Entra sees for the request.
 func (v *Vault) Subject(r secret.Request) string { return v.identity.Subject(r) }
 
@@ -125,6 +129,9 @@ func (v *Vault) client(subject string) (*azsecrets.Client, error) {
 	c, err := azsecrets.NewClient(v.url, guard{v, v.identity.Credential(subject)}, &azsecrets.ClientOptions{ClientOptions: v.sdk()})
 	if err != nil {
 		return nil, err
+	}
+	if len(v.clients) >= maxClients {
+		clear(v.clients) // they are made anew at the price of a challenge each
 	}
 	v.clients[subject] = c
 	return c, nil
