@@ -150,7 +150,6 @@ func TestFaultsOfKeys(t *testing.T) {
 		"204":               {status(204), secret.Garbled, secret.ReasonGarbled, "204"},
 		"redirect":          {emulator.Fault{Kind: emulator.Redirect, Location: "https://evil.vault.azure.net/keys/x"}, secret.Garbled, secret.ReasonGarbled, "307"},
 		"reset":             {kind(emulator.Reset), secret.Unavailable, secret.ReasonNetwork, "broke"},
-		"nobody's":          {kind(emulator.UntrustedCertificate), secret.Unavailable, secret.ReasonIdentity, "certificate"},
 		"broken JSON":       {kind(emulator.BrokenJSON), secret.Garbled, secret.ReasonGarbled, "no sense"},
 		"a web page":        {kind(emulator.HTML), secret.Garbled, secret.ReasonGarbled, "no sense"},
 		"a number":          {kind(emulator.WrongTypes), secret.Garbled, secret.ReasonGarbled, ""},
@@ -172,11 +171,7 @@ func TestFaultsOfKeys(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				target := w.kv.KeyTarget(keyName)
-				if c.fault.Kind == emulator.UntrustedCertificate {
-					target = w.kv.Target()
-				}
-				remove := w.Fault(target, c.fault)
+				remove := w.Fault(w.kv.KeyTarget(keyName), c.fault)
 				err := sign(t, t.Context(), k)
 				remove()
 				want(t, err, c.kind, c.reason, c.detail)
