@@ -3,6 +3,7 @@ package deploy
 import (
 	"bytes"
 	"context"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -25,6 +26,30 @@ func TestAConfigurationArrivesAsItIs(t *testing.T) {
 		if have := decoded(t, documents).config.Data["drone-entra.yaml"]; have != want {
 			t.Errorf("%s: the configuration arrives as\n%s\nand is\n%s", name, have, want)
 		}
+	}
+}
+
+// The README's configuration, and its words for `helm install`, are enough.
+func TestTheReadmesConfigurationIsInstalled(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := regexp.MustCompile("(?ms)^```yaml\n(version: 1\n.*?)^```$").FindSubmatch(text)
+	command := regexp.MustCompile(`(?m)^helm install .*\\\n.*$`).FindString(string(text))
+	if whole == nil || command == "" {
+		t.Fatal("the README has no configuration, or does not install it")
+	}
+	values := object{"config": string(whole[1])}
+	for _, set := range regexp.MustCompile(`--set ([a-z]+)\.([A-Za-z]+)=(\S+)`).FindAllStringSubmatch(command, -1) {
+		values = over(values, object{set[1]: object{set[2]: strings.ReplaceAll(set[3], "$client", "3f2a4c55-1111-4222-8333-444455556666")}})
+	}
+	documents, err := load(t).render(values)
+	if err != nil {
+		t.Fatalf("%v\n%v", err, values)
+	}
+	if m := decoded(t, documents); m.stateful == nil || !strings.Contains(m.container().Image, "registry.example/drone-entra:") {
+		t.Errorf("%s makes %v", command, m.stateful)
 	}
 }
 
