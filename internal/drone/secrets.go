@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -40,8 +41,8 @@ func Secrets(find Find) Call {
 // runner might withhold the value from one is set.
 // The caller clears the bytes it returns.
 func secretAnswer(name string, value secret.Value) ([]byte, error) {
-	// Room for a value in which each byte is escaped to six: growing would leave a copy behind that nobody clears.
-	answer := make([]byte, 0, 64+6*len(name)+6*value.Len())
+	// Growing would leave a copy behind that nobody clears.
+	answer := make([]byte, 0, 64+quotedRoom([]byte(name))+quotedRoom(value.Reveal()))
 	answer = append(answer, `{"name":`...)
 	answer = append(answer, quote(name)...)
 	answer = append(answer, `,"data":`...)
@@ -51,6 +52,23 @@ func secretAnswer(name string, value secret.Value) ([]byte, error) {
 		return nil, secret.Fail(secret.Garbled, secret.ReasonGarbled, "the value is no valid UTF-8")
 	}
 	return append(quoted, `,"pull_request":true}`...), nil
+}
+
+// quotedRoom is enough for the bytes as a JSON string: six for one that is escaped, three for one that may be no UTF-8 and is
+// then replaced. Six for each would be as safe; with many large answers at once it is most of the memory that they take.
+func quotedRoom(b []byte) int {
+	n := len(`""`)
+	for _, c := range b {
+		switch {
+		case c < ' ' || c == '"' || c == '\\':
+			n += len(`\u0000`)
+		case c >= utf8.RuneSelf:
+			n += len("\ufffd")
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 // wire is what policy needs of a runner's request, and all that is ever decoded of it: the rest, `repo.secret` above
