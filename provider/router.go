@@ -3,7 +3,6 @@ package provider
 import (
 	"container/list"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -89,12 +88,9 @@ type door struct {
 }
 
 // key tells values apart. The vault is the alias: two aliases of one vault may be opened by two identities.
-// version is empty for the current one. subject is part of it because two subjects may have different rights. build is
-// that of the request where the door is PerBuild, else empty.
-type key struct {
-	vault, name, version, subject string
-	build                         build
-}
+// version is empty for the current one. subject is part of it because two subjects may have different rights. build names
+// that of the request where the door is PerBuild, else it is empty; it is text since each lookup hashes all of a key.
+type key struct{ vault, name, version, subject, build string }
 
 // build is whom a value was read for.
 // A number counts in its repository only, and a repository only among the runners of
@@ -107,6 +103,9 @@ type build struct {
 func buildOf(req *secret.Request) build {
 	return build{req.Pool, req.Repo.UID, req.Repo.Slug, req.Build.Number}
 }
+
+// text names the build, and no other.
+func (b *build) text() string { return fmt.Sprintf("%q %q %q %d", b.pool, b.uid, b.slug, b.number) }
 
 // NewRouter makes a Router over doors, by alias. Close must be called when no request needs it any more.
 func NewRouter(doors map[string]Door, o Options) *Router {
@@ -165,157 +164,19 @@ func (r *Router) Fetch(ctx context.Context, req secret.Request, grant secret.Gra
 			fmt.Sprintf("no vault has the alias %q, and yet %s was granted", grant.Ref.Vault, grant.Binding))
 	}
 	k := key{vault: grant.Ref.Vault, name: grant.Ref.Name, version: grant.Ref.Version, subject: d.Source.Subject(req)}
+	b := buildOf(&req)
 	if d.PerBuild {
-		k.build = buildOf(&req)
+		k.build = b.text()
 	}
 	now := r.options.Now()
-	if fetched, ok := r.remembered(k, buildOf(&req), now); ok {
-		return fetched, nil
-	}
-	return r.fetch(ctx, &question{d, k, req, grant.Ref, now})
-}
-
-// remembered returns what was read for this build within the last minute.
-// It is apart from the rest because most requests end here, and need nothing that the rest allocates.
-func (r *Router) remembered(k key, b build, now time.Time) (secret.Fetched, bool) {
+	// Most requests end here, so this needs nothing of what the rest allocates.
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if e := r.entries[k]; e != nil && e.serves(b, now) {
-		return r.serve(e, secret.HowBuild), true
+		defer r.mu.Unlock()
+		return r.serve(e, secret.HowBuild), nil
 	}
-	return secret.Fetched{}, false
-}
-
-// question is what a caller asks, and since when.
-type question struct {
-	door  *door
-	key   key
-	req   secret.Request
-	ref   secret.Ref
-	asked time.Time
-}
-
-// fetch answers by a read, which it holds on for where the door's breaker will soon let one pass.
-func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error) {
-	for now := q.asked; ; now = r.options.Now() {
-		r.mu.Lock()
-		if e := r.entries[q.key]; e != nil && e.serves(buildOf(&q.req), now) { // a read that has ended since
-			defer r.mu.Unlock()
-			return r.serve(e, secret.HowBuild), nil
-		}
-		f, how, failure := r.board(q, now)
-		if failure == nil {
-			hasty := !q.door.since.IsZero()
-			r.mu.Unlock()
-			fetched, err, again := r.wait(ctx, q, f, how, hasty)
-			if again {
-				q.asked = r.options.Now()
-				continue
-			}
-			return fetched, err
-		}
-		fetched, err := r.lastResort(q.door, q.key, failure)
-		var h hold
-		if err != nil {
-			h = r.hope(q, now)
-		}
-		r.mu.Unlock()
-		switch {
-		case h.length <= 0:
-			return fetched, err
-		case h.wait(ctx):
-		case errors.Is(ctx.Err(), context.Canceled):
-			return secret.Fetched{}, q.left()
-		default:
-			return secret.Fetched{}, err
-		}
-	}
-}
-
-// wait returns what the read brings, or what there is to say when it brings nothing in time.
-// hasty means that the door's breaker was open when the read was boarded: then a second is enough, as the last value, if
-// it may serve, is no better after fifteen. A read that is given up goes on, and shows when the source is back. again
-// means that the breaker opened before the read's turn came: then its caller is as one who comes now.
-func (r *Router) wait(ctx context.Context, q *question, f *read, how string, hasty bool) (_ secret.Fetched, failure error, again bool) {
-	var enough <-chan time.Time
-	if hasty {
-		t := time.NewTimer(q.asked.Add(patience).Sub(r.options.Now()))
-		defer t.Stop()
-		enough = t.C
-	}
-	select {
-	case <-f.done:
-	case <-enough:
-	case <-ctx.Done():
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	defer r.leave(f) // after the value was copied
-	if f.ended && f.err == nil {
-		return copied(f.fetched, how), nil, false
-	}
-	err := f.err
-	switch {
-	case f.ended && f.turnedAway:
-		return secret.Fetched{}, err, true
-	case f.ended:
-	case errors.Is(ctx.Err(), context.Canceled):
-		return secret.Fetched{}, q.left(), false
-	case f.began.IsZero() && !q.door.since.IsZero():
-		err = q.door.refusal(r.options.Now())
-	case f.began.IsZero():
-		err = q.door.crowded()
-	case ctx.Err() != nil:
-		err = secret.Fail(secret.Late, secret.ReasonTimeout,
-			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name))
-	default:
-		err = secret.Fail(secret.Late, secret.ReasonTimeout,
-			fmt.Sprintf("vault %s was in trouble, and %s did not come within %s", f.key.vault, f.key.name, patience))
-	}
-	fetched, failure := r.lastResort(q.door, f.key, err)
-	return fetched, failure, false
-}
-
-// left is the failure of a caller who went away.
-func (q *question) left() *secret.Error {
-	return secret.Fail(secret.Late, secret.ReasonLate,
-		fmt.Sprintf("vault %s: the caller went away before %s was read", q.key.vault, q.key.name))
-}
-
-// lastResort returns the last value where the door allows it and the failure says no more than that the source can't
-// answer now; else the failure. Router.mu is held.
-//
-// Not while we can't prove who we are: a right that was taken away looks the same as a token endpoint that is down, and
-// then the last value would go on serving somebody who has lost it.
-func (r *Router) lastResort(d *door, k key, err *secret.Error) (secret.Fetched, error) {
-	if passing(err.Reason) && !err.Identity && !d.unidentified {
-		now := r.options.Now()
-		if e := r.entries[k]; e != nil && now.Sub(e.began) < d.Stale && e.lives(now) {
-			return r.serve(e, secret.HowStale), nil
-		}
-	}
-	return secret.Fetched{}, err
-}
-
-// passing tells whether a failure says only that the source can't answer now.
-// Failures are of three sorts: passing ones let the last value serve; conclusive ones remove it for good; those that
-// are ours (busy, late, internal) do neither.
-func passing(reason secret.Reason) bool {
-	switch reason {
-	case secret.ReasonTimeout, secret.ReasonNetwork, secret.ReasonThrottled, secret.ReasonUnavailable:
-		return true
-	}
-	return false
-}
-
-// conclusive tells whether a failure says something of the secret or of our right to it, so that nothing older may ever
-// serve again.
-func conclusive(reason secret.Reason) bool {
-	switch reason {
-	case secret.ReasonBusy, secret.ReasonLate, secret.ReasonInternal:
-		return false
-	}
-	return !passing(reason)
+	r.mu.Unlock()
+	return r.fetch(ctx, &question{d, k, req, grant.Ref, now})
 }
 
 // Close ends the reads under way, waits for them and clears every value. A Fetch after it fails.

@@ -140,3 +140,51 @@ func TestAHangingVaultLeavesTheOtherAlone(t *testing.T) {
 	remove()
 	want(t, <-hung, "fetched v1")
 }
+
+// Whatever the vault does, the answer is there within the time that a request has for it: 20 s less what is kept back for
+// the record. Pauses that the vault asks for are kept where they fit.
+func TestTriesAndPausesFitIntoTheBudget(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault       emulator.Fault
+		want        string
+		least, most time.Duration
+	}{
+		"429, 2 s, once": {emulator.Fault{Status: 429, RetryAfter: 2 * time.Second, Times: 1}, "fetched v1", 2 * time.Second, 6 * time.Second},
+		"429, 2 s":       {emulator.Fault{Status: 429, RetryAfter: 2 * time.Second}, "unavailable throttled", 4 * time.Second, 10 * time.Second},
+		"503, 3 s, once": {emulator.Fault{Status: 503, RetryAfter: 3 * time.Second, Times: 1}, "fetched v1", 3 * time.Second, 7 * time.Second},
+		"429, 20 s":      {emulator.Fault{Status: 429, RetryAfter: 20 * time.Second}, "unavailable throttled", 0, 3 * time.Second},
+		"503":            {emulator.Fault{Status: 503}, "unavailable unavailable", 0, 8 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAzure(t, 0)
+			a.shared.Set("ci-token", "v1")
+			defer a.Fault(a.shared.Secret("ci-token"), c.fault)()
+			took := timed(func() { want(t, ask(a.router, of(1), "shared/ci-token"), c.want) })
+			if took < c.least || took > c.most {
+				t.Errorf("took %s, not from %s to %s", took, c.least, c.most)
+			}
+		})
+	}
+}
+
+// The breaker knows the pause that Key Vault asks for.
+func TestAVaultThatAsksForAPauseGetsIt(t *testing.T) {
+	t.Parallel()
+	a := newAzure(t, 0)
+	a.shared.Set("ci-token", "v1")
+	defer a.Fault(a.shared.Target(), emulator.Fault{Status: 429, RetryAfter: 20 * time.Second})()
+	for range 5 {
+		want(t, ask(a.router, of(1), "shared/ci-token"), "unavailable throttled")
+	}
+	door := a.router.Doors()["shared"]
+	if pause := time.Until(door.Retry); door.State != provider.Open || pause < 15*time.Second || pause > 20*time.Second {
+		t.Errorf("%+v", door)
+	}
+	a.Forget()
+	want(t, ask(a.router, of(1), "shared/ci-token"), "unavailable throttled")
+	if n := a.Count(a.shared.Host(), ""); n != 0 {
+		t.Errorf("%d requests to a vault that asked for a pause", n)
+	}
+}

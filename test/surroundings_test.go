@@ -59,6 +59,12 @@ type page struct {
 	Identities map[string]struct {
 		State, Error, Code, File string
 	}
+	Vaults map[string]struct {
+		Door struct {
+			State, Problem string
+			Retry          time.Time
+		}
+	}
 	Record      struct{ Problem string }
 	Config      struct{ SHA256 string }
 	Certificate struct{ Subject, Error string }

@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,39 @@ func (f *faulty) down(t *testing.T, i int, fault emulator.Fault, want verdict) {
 	f.expect(t, f.next(), strict, gets(at))
 	if e := f.expect(t, f.next(), lenient, gets(at)); e.How != "fetched" {
 		t.Errorf("the vault is back and the value was %s", e.How)
+	}
+}
+
+// A vault that stays down is left alone in ever longer pauses; /status says so, and nobody has to do anything for it to be
+// used again.
+func TestV1ADeadVaultAnswersAtOnceAndHealsAlone(t *testing.T) {
+	t.Parallel()
+	f := startFaulty(t, doors)
+	f.fill("kv-faulty/db")
+	f.expect(t, f.next(), "strict/db", gets("kv-faulty/db"))
+	remove := f.Emulator.Fault(f.Vault("kv-faulty").Target(), emulator.Fault{Kind: emulator.Reset})
+	eventually(t, "a pause of more than a second", func() bool {
+		f.expect(t, f.next(), "strict/db", fails(http.StatusServiceUnavailable, "network"))
+		door := f.status().Vaults["strict"].Door
+		return door.State == "open" && time.Until(door.Retry) > time.Second
+	})
+	f.Emulator.Forget()
+	f.expect(t, f.next(), "strict/db", fails(http.StatusServiceUnavailable, "network"))
+	if n := f.Emulator.Count("kv-faulty.vault.azure.net", ""); n != 0 {
+		t.Errorf("%d requests to a vault that is left alone", n)
+	}
+	f.good(t)
+	vaults := f.status().Vaults
+	if door := vaults["strict"].Door; !strings.Contains(door.Problem, "connection") {
+		t.Errorf("/status doesn't say what is wrong: %+v", door)
+	}
+	if door := vaults["shared"].Door; door.State != "closed" || door.Problem != "" {
+		t.Errorf("/status says %+v of a vault that nothing is wrong with", door)
+	}
+	remove()
+	f.heals(t, "strict/db", "kv-faulty/db")
+	if state := f.status().Vaults["strict"].Door.State; state != "closed" {
+		t.Errorf("the vault is back and /status says %s", state)
 	}
 }
 

@@ -112,7 +112,7 @@ func (g *generation) openVaults(before *generation, env Env) error {
 			return err
 		}
 		g.doors[alias] = door{vault: vault, url: c.URL, is: g.identities[c.Identity], stale: c.Stale}
-		doors[alias] = provider.Door{Source: vault, Stale: c.Stale}
+		doors[alias] = provider.Door{Source: vault, Stale: c.Stale, Host: c.Host}
 	}
 	if tokens := g.openTokens(env); tokens != nil {
 		doors[secret.TokenDoor] = provider.Door{Source: tokens, PerBuild: true}

@@ -1,6 +1,10 @@
 package app
 
-import "time"
+import (
+	"time"
+
+	"github.com/drone-entra/drone-entra/provider"
+)
 
 // status is what GET /status answers: by name and state, never a key or a token.
 // It takes what is in force at one moment; a reload in between is seen by the next call.
@@ -23,8 +27,9 @@ func (a *App) status() any {
 	for name, identity := range g.identities {
 		s.Identities[name] = identity.Status()
 	}
+	doors := g.router.Doors()
 	for alias, v := range g.config.Vaults {
-		s.Vaults[alias] = vaultStatus{URL: v.URL, Identity: v.Identity, Probe: a.probes.of(alias)}
+		s.Vaults[alias] = vaultStatus{URL: v.URL, Identity: v.Identity, Probe: a.probes.of(alias), Door: doors[alias]}
 	}
 	for _, k := range g.keys {
 		s.Pools[k.Pool] = append(s.Pools[k.Pool], k.ID)
@@ -64,7 +69,8 @@ type recordStatus struct {
 }
 
 type vaultStatus struct {
-	URL      string       `json:"url"`
-	Identity string       `json:"identity"`
-	Probe    *probeResult `json:"probe,omitempty"`
+	URL      string              `json:"url"`
+	Identity string              `json:"identity"`
+	Probe    *probeResult        `json:"probe,omitempty"`
+	Door     provider.DoorStatus `json:"door"` // how its reads do
 }
