@@ -151,6 +151,17 @@ func defaulted[T int | time.Duration](v, otherwise T) T {
 	return v
 }
 
+// doorOf is the door that a reference leads to: its vault's. Each token that NewRouter was given apart, as tokens/NAME, is a door
+// of its own: a registry that is down must not close the way to another one's.
+func (r *Router) doorOf(ref *secret.Ref) *door {
+	if ref.Vault == secret.TokenDoor {
+		if d := r.doors[secret.TokenDoor+"/"+ref.Name]; d != nil {
+			return d
+		}
+	}
+	return r.doors[ref.Vault]
+}
+
 // Fetch brings the whole secret that the grant names; How says where it came from. The caller owns the returned bytes and
 // clears them. Failures are *secret.Error: the source's own, or its last one while it is left alone; Busy when too many
 // reads are under way or wait for their turn; Late when ctx ends first.
@@ -158,7 +169,7 @@ func defaulted[T int | time.Duration](v, otherwise T) T {
 // The way: what was read for this very build within the last minute; else a read under way that is young enough; else a
 // read of one's own; and when that fails in passing, the last value, for as long as the door's Stale says.
 func (r *Router) Fetch(ctx context.Context, req secret.Request, grant secret.Grant) (secret.Fetched, error) {
-	d := r.doors[grant.Ref.Vault]
+	d := r.doorOf(&grant.Ref)
 	if d == nil {
 		return secret.Fetched{}, secret.Fail(secret.Internal, secret.ReasonInternal,
 			fmt.Sprintf("no vault has the alias %q, and yet %s was granted", grant.Ref.Vault, grant.Binding))

@@ -115,7 +115,11 @@ func (g *generation) openVaults(before *generation, env Env) error {
 		doors[alias] = provider.Door{Source: vault, Stale: c.Stale, Host: c.Host}
 	}
 	if tokens := g.openTokens(env); tokens != nil {
-		doors[secret.TokenDoor] = provider.Door{Source: tokens, PerBuild: true}
+		doors[secret.TokenDoor] = provider.Door{Source: tokens, PerBuild: true} // for names that there are none of
+		for name := range g.config.Tokens {
+			alone := secret.TokenDoor + "/" + name
+			doors[alone] = provider.Door{Source: tokens, PerBuild: true, Host: alone}
+		}
 	}
 	if before != nil && maps.Equal(before.doors, g.doors) && g.sameTokens(before) &&
 		before.limits.InFlight == g.limits.InFlight && before.limits.Timeout == g.limits.Timeout {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/drone-entra/drone-entra/provider"
+	"github.com/drone-entra/drone-entra/secret"
 )
 
 // status is what GET /status answers: by name and state, never a key or a token.
@@ -15,7 +16,7 @@ func (a *App) status() any {
 		Ready: len(a.unready()) == 0, Reasons: a.unready(), Started: a.started.UTC(),
 		Config:     configStatus{Generation: g.number, SHA256: g.config.SHA256, Rules: g.config.Summary(), Since: g.since.UTC()},
 		Record:     recordStatus{File: g.config.Record.File, Seq: seq, Hash: hash},
-		Identities: map[string]any{}, Vaults: map[string]vaultStatus{}, Pools: map[string][]string{},
+		Identities: map[string]any{}, Vaults: map[string]vaultStatus{}, Pools: map[string][]string{}, Tokens: map[string]tokenStatus{},
 	}
 	s.Config.Refused = a.reload.problem()
 	if err := a.record.Healthy(); err != nil {
@@ -31,6 +32,10 @@ func (a *App) status() any {
 	for alias, v := range g.config.Vaults {
 		s.Vaults[alias] = vaultStatus{URL: v.URL, Identity: v.Identity, Probe: a.probes.of(alias), Door: doors[alias]}
 	}
+	for name, t := range g.config.Tokens {
+		s.Tokens[name] = tokenStatus{Identity: t.Identity, Scope: t.Scope, Registry: t.Registry, Audience: t.Audience, Door: doors[secret.TokenDoor+"/"+name]}
+	}
+	s.Issuer = g.issuing()
 	for _, k := range g.keys {
 		s.Pools[k.Pool] = append(s.Pools[k.Pool], k.ID)
 	}
@@ -49,7 +54,36 @@ type statusPage struct {
 	Pools       map[string][]string    `json:"pools"` // the ids of their keys
 	Identities  map[string]any         `json:"identities"`
 	Vaults      map[string]vaultStatus `json:"vaults"`
+	Tokens      map[string]tokenStatus `json:"tokens,omitempty"`
+	Issuer      *issuerStatus          `json:"issuer,omitempty"`
 	Certificate any                    `json:"certificate,omitempty"`
+}
+
+type tokenStatus struct {
+	Identity string              `json:"identity,omitempty"`
+	Scope    string              `json:"scope,omitempty"`
+	Registry string              `json:"registry,omitempty"`
+	Audience string              `json:"audience,omitempty"`
+	Door     provider.DoorStatus `json:"door"`
+}
+
+type issuerStatus struct {
+	URL     string   `json:"url"`
+	Server  string   `json:"server"`
+	Signing string   `json:"signing"` // the key that signs now
+	Keys    []string `json:"keys"`
+}
+
+// issuing tells which keys our own issuer has; nil where there is none.
+func (g *generation) issuing() *issuerStatus {
+	if g.issuer == nil {
+		return nil
+	}
+	s := &issuerStatus{URL: g.config.Issuer.URL, Server: g.config.Issuer.Server, Signing: g.issuer.Signing().Name}
+	for _, k := range g.config.Issuer.Keys {
+		s.Keys = append(s.Keys, keyPath(k))
+	}
+	return s
 }
 
 type configStatus struct {
