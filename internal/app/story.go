@@ -48,6 +48,7 @@ var scenes = []scene{
 	{file: "pull_request-fork", actor: "mallory", path: "shared", name: "ci-token"},
 	{file: "promote", actor: "alice", name: "db_password"},
 	{file: "promote", actor: "mallory", name: "db_password"},
+	{file: "promote", actor: "alice", name: "arm_token"},
 	{file: "push", actor: "alice", path: "shared", name: "ci-token", before: rotate},
 }
 
@@ -101,6 +102,9 @@ func (d *Dev) play(ctx context.Context, client plugin.Plugin, policy *secret.Pol
 	step.Build = describe(request)
 	if refused == nil && answer.Data != "" {
 		step.Allowed, step.Note = true, "version "+short(event.Version)
+		if !event.Expires.IsZero() {
+			step.Note = "a token until " + event.Expires.Local().Format("15:04")
+		}
 		return step, nil
 	}
 	step.Note = string(event.Reason) + because(policy, request)

@@ -52,12 +52,13 @@ type Entry struct {
 		Name string `json:"name"`
 		Cut  bool   `json:"cut"`
 	} `json:"asked"`
-	Secret   string `json:"secret"`
-	Version  string `json:"version"`
-	Binding  string `json:"binding"`
-	DeniedBy string `json:"denied_by"`
-	Config   string `json:"config"`
-	Detail   string `json:"detail"`
+	Secret   string    `json:"secret"`
+	Version  string    `json:"version"`
+	Expires  time.Time `json:"expires"` // of a short-lived token; else zero
+	Binding  string    `json:"binding"`
+	DeniedBy string    `json:"denied_by"`
+	Config   string    `json:"config"`
+	Detail   string    `json:"detail"`
 }
 
 // ErrCut says that a line keeps only the beginning of what was asked or claimed, so that it can't be decided again.

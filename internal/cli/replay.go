@@ -26,7 +26,7 @@ func (c explainCommand) replay(out *printer) error {
 		return err
 	}
 	r := replayer{out: out, record: file, json: c.JSON, all: c.All, policies: map[string]*secret.Policy{}}
-	// Only these two kinds are answers to somebody; starts and configurations are not explained.
+	// Only these kinds are answers to somebody; starts and configurations are not explained.
 	for e, err := range audit.Entries(file) {
 		if err != nil {
 			return err
