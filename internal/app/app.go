@@ -210,8 +210,16 @@ func (a *App) unready() (reasons []string) {
 	if a.record.Healthy() != nil {
 		reasons = append(reasons, "the record can't be written")
 	}
-	if !a.probes.finished() && a.env.Now().Sub(a.started) < probeGrace {
+	if a.env.Now().Sub(a.started) >= probeGrace {
+		return reasons
+	}
+	if !a.probes.finished() {
 		reasons = append(reasons, "the first probes of the vaults are under way")
+	}
+	for _, identity := range a.current.Load().identities {
+		if !identity.Settled() {
+			return append(reasons, "the first tokens are being fetched")
+		}
 	}
 	return reasons
 }

@@ -33,6 +33,27 @@ func (i *Identity) Keep(scope string) {
 	}
 }
 
+// Settled tells whether each token that is kept has been fetched, or could not be: whether it is worth waiting for.
+func (i *Identity) Settled() bool {
+	i.mu.Lock()
+	c := i.credentials[""]
+	i.mu.Unlock()
+	if c == nil {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.lanes {
+		l.mu.Lock()
+		settled := !l.kept || l.token.Token != "" || l.failed != nil
+		l.mu.Unlock()
+		if !settled {
+			return false
+		}
+	}
+	return true
+}
+
 // keep renews the token until ctx ends.
 func (l *lane) keep(ctx context.Context) {
 	pause := firstPause

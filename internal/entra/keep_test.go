@@ -74,9 +74,18 @@ func TestAKeptTokenIsRenewedBeforeItIsNeeded(t *testing.T) {
 		s := &sts{life: 4200}
 		i := s.identity(t)
 		defer i.Close()
+		if !i.Settled() {
+			t.Error("something is waited for before anything was asked")
+		}
 		i.Keep(vaults)
 		i.Keep(vaults)
+		if i.Settled() {
+			t.Error("settled before the first exchange")
+		}
 		synctest.Wait()
+		if !i.Settled() {
+			t.Error("not settled after the first exchange")
+		}
 		if n := len(s.times()); n != 1 {
 			t.Fatalf("%d exchanges at the start", n)
 		}
