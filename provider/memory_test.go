@@ -62,6 +62,7 @@ func TestNoValueOutlivesItsUse(t *testing.T) {
 				}
 			})
 			time.Sleep(ms("pause", 0, 0, 30, 300, 40_000))
+			synctest.Wait()
 			now := look()
 			for at, b := range kept {
 				if !now[at] && !overwritten(b) {
@@ -69,7 +70,7 @@ func TestNoValueOutlivesItsUse(t *testing.T) {
 				}
 			}
 		}
-		look()
+		look() // the last ones
 		r.Close()
 		wg.Wait()
 		synctest.Wait()

@@ -46,9 +46,7 @@ func crowd(t *testing.T, r *provider.Router, order []string) *sync.WaitGroup {
 
 // served returns whose reads the source saw, from read number n on.
 func served(s *source, n int) (uids []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.calls[n:] {
+	for _, c := range s.seen()[n:] {
 		uid, _, _ := strings.Cut(c.key, "-")
 		uids = append(uids, uid)
 	}
@@ -68,9 +66,10 @@ func TestTheSourceIsAskedNoFasterThanItBears(t *testing.T) {
 			wg.Go(func() { ask(r, from(fmt.Sprint(i%7)), fmt.Sprintf("shared/s%d", i)) })
 		}
 		wg.Wait()
-		for i := range s.calls {
-			for j := i; j < len(s.calls); j++ {
-				took := s.calls[j].began.Sub(s.calls[i].began)
+		calls := s.seen()
+		for i := range calls {
+			for j := i; j < len(calls); j++ {
+				took := calls[j].began.Sub(calls[i].began)
 				if n, most := j-i+1, 2*float64(rate)+float64(rate)*took.Seconds()+1e-6; float64(n) > most {
 					rt.Fatalf("%d reads in %s at %d a second", n, took, rate)
 				}
