@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -226,5 +227,30 @@ func (s *server) holds(t *testing.T, when string, texts []string, most int) {
 		if n > most {
 			t.Errorf("%s there are %d copies, more than %d: %s", when, n, most, strings.Join(around, "\n"))
 		}
+	}
+}
+
+// As many large answers at once as clients want: what they leave behind does not add up.
+func TestAFloodOfLargeAnswersFitsIntoMemory(t *testing.T) {
+	t.Parallel()
+	if underRace() {
+		t.Skip("the race detector multiplies memory")
+	}
+	const asks, most = 1500, 128 << 10 // KiB
+	s, value := start(t, one), secretText(25<<10)
+	s.Vault("kv-shared").Set("ci-token", value) // as large as Key Vault takes it
+	var asking sync.WaitGroup
+	for i := range asks {
+		asking.Go(func() { s.finds(t, push("acme/app").number(int64(i)), "shared/ci-token", value) })
+	}
+	asking.Wait()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.child.Process.Pid))
+	peak := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
+	if err != nil || peak == nil {
+		t.Fatalf("%v in %s", err, status)
+	}
+	t.Logf("%d answers of %d bytes took %s KiB", asks, len(value), peak[1])
+	if n, _ := strconv.Atoi(string(peak[1])); n > most || n < 1<<10 {
+		t.Errorf("the program took %d KiB of memory, more than %d", n, most)
 	}
 }

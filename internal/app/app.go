@@ -35,7 +35,7 @@ type Env struct {
 	Transport http.RoundTripper // towards Entra and Key Vault; nil: the one for production
 	Log       io.Writer
 	Terminal  bool // Log is a terminal
-	Hidden    bool // keep the memory of the whole process from core dumps and debuggers, where the system can
+	Alone     bool // the process serves and does nothing else, so that its memory may be hidden and bounded
 
 	// Paths are what the configuration was loaded from; Run watches them. None: nothing is watched.
 	Paths []string
@@ -76,8 +76,9 @@ func New(c *config.Config, env Env) (*App, error) {
 		return nil, err
 	}
 	var warnings []string
-	if env.Hidden {
+	if env.Alone {
 		warnings = hide() // before there is anything to hide
+		bound(env.Getenv)
 	}
 	keys, more, err := loadKeys(c.Pools, env.Getenv)
 	if err != nil {

@@ -21,7 +21,7 @@ func (c serveCommand) Run(ctx context.Context, env Env, out *printer) error {
 	if loaded == nil {
 		return fmt.Errorf("the configuration has %s; `drone-entra check` shows the same", plural(problems.Errors(), "error"))
 	}
-	surroundings := app.Env{Getenv: env.Getenv, Log: env.Stderr, Terminal: terminal(env.Stderr), Paths: orDefault(c.Config), Hidden: true}
+	surroundings := app.Env{Getenv: env.Getenv, Log: env.Stderr, Terminal: terminal(env.Stderr), Paths: orDefault(c.Config), Alone: true}
 	if env.Hangup != nil {
 		surroundings.Hangup = env.Hangup()
 	}

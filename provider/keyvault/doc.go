@@ -5,6 +5,9 @@
 // remedy. It returns within its caller's context, whatever the SDK or the network do. No value, token or answer is ever
 // in an error.
 //
+// A value is bytes of ours from the first: it is taken out of an answer before the SDK reads it, and whatever of it is not
+// returned is cleared.
+//
 // A value's content type says what it is: the PKCS#12 of a certificate becomes PEM, base64 that is marked as text becomes
 // the text. What it says and is not is the value's Flaw and no failure of the vault's.
 //
