@@ -56,8 +56,11 @@ func notIssuer(s string) string {
 		return "it has a port"
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return "a query or a fragment follows the path"
-	case strings.Trim(s, lettersAndDigits+"-._~:/@!$&()*+,;=%") != "":
-		return "it holds a character that is none of a URL's; escape it, as in %20"
+	// The others would have to be encoded, and then two spellings of one URL would be two issuers.
+	case strings.Trim(s, lettersAndDigits+"-._~:/") != "":
+		return "its path has letters, digits and -._~, and nothing that is encoded"
+	case strings.Contains(u.Path, "//"):
+		return "its path has an empty segment, which clients and servers take out"
 	case strings.HasSuffix(s, "/.well-known/openid-configuration"):
 		return "this is where its discovery document is; leave /.well-known/openid-configuration out"
 	}

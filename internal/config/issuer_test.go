@@ -60,7 +60,7 @@ func TestAssertionsRefused(t *testing.T) {
 func TestIssuerLoads(t *testing.T) {
 	const other = "fedcba9876543210fedcba9876543210"
 	for _, url := range []string{
-		"https://oidc.acme.example", "https://oidc.acme.example/", "https://oidc.acme.example/drone", "https://Oidc.acme.example/Drone/", "https://acme.blob.core.windows.net/$web/a%20b",
+		"https://oidc.acme.example", "https://oidc.acme.example/", "https://oidc.acme.example/drone", "https://Oidc.acme.example/Drone/", "https://acme.blob.core.windows.net/oidc/a~b_c",
 	} {
 		cfg, problems := loads(t, strings.Replace(strings.Replace(issued, "https://oidc.acme.example/drone", url, 1), "keys: [",
 			"keys: [{key: sign/K@"+strings.ToUpper(other)+", from: \"2026-12-01T01:00:00+01:00\"}, ", 1)+"bindings: [{id: a, repos: [acme/x], read: [shared/x, each/x]}]\n")
@@ -109,12 +109,12 @@ func TestIssuerRefused(t *testing.T) {
 		"\"https://oidc.acme.example?\"":                             "a query or a fragment",
 		"\"https://oidc.acme.example/?a=b\"":                         "a query or a fragment",
 		"\"https://oidc.acme.example/#\"":                            "a query or a fragment",
-		"\"https://oidc.acme.example/a b\"":                          "none of a URL's",
-		"\"https://oidc.acme.example/it's\"":                         "none of a URL's",
-		"\"https://oidc.acme.example/\\u00e9\"":                      "none of a URL's",
+		"\"https://oidc.acme.example/a b\"":                          "nothing that is encoded",
+		"\"https://oidc.acme.example/it's\"":                         "nothing that is encoded",
+		"\"https://oidc.acme.example/\\u00e9\"":                      "nothing that is encoded",
 		"https://oidc.acme.example/%zz":                              "it can't be read as a URL",
 		"https://oidc.acme.example/a/../b":                           "take . and .. out of its path",
-		"https://oidc.acme.example/%2e%2e/b":                         "take . and .. out of its path",
+		"https://oidc.acme.example/%2e%2e/b":                         "nothing that is encoded",
 		"https://oidc.acme.example/.well-known/openid-configuration": "leave /.well-known/openid-configuration out",
 		"https://oidc.acme.example/" + strings.Repeat("a", 475):      "more than 500 characters",
 	} {
