@@ -235,6 +235,20 @@ func TestALateProbeCloses(t *testing.T) {
 	})
 }
 
+// A read that runs out of time says nothing of a source that answered somebody who asked later.
+func TestATimeoutThatOthersRefuteOpensNothing(t *testing.T) {
+	bubble(t, provider.Options{}, 0, func(t *testing.T, r *provider.Router, s *source) {
+		s.hang = true
+		lost := make(chan string)
+		go func() { lost <- ask(r, of(1), "shared/a") }()
+		time.Sleep(time.Second)
+		s.set(func(s *source) { s.hang = false })
+		want(t, ask(r, of(1), "shared/b"), "fetched value-1")
+		want(t, <-lost, "late timeout")
+		wantState(t, r, provider.Closed)
+	})
+}
+
 func TestWhileEntraIsDownAnOpenDoorServesNothingOld(t *testing.T) {
 	bubble(t, provider.Options{}, time.Hour, func(t *testing.T, r *provider.Router, s *source) {
 		want(t, ask(r, of(1), "shared/a"), "fetched value-0")

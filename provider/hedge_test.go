@@ -104,24 +104,39 @@ func TestTheFirstAnswerWins(t *testing.T) {
 	}
 }
 
-// A refusal that the second attempt brings is news to whoever read in between, too.
-func TestARefusalOfTheSecondAttemptCounts(t *testing.T) {
-	bubble(t, provider.Options{}, time.Hour, func(t *testing.T, r *provider.Router, s *source) {
-		s.set(func(s *source) { s.latency = 1500 * time.Millisecond })
-		for i := range 20 {
-			ask(r, of(1), fmt.Sprintf("shared/warm-%d", i))
-		}
-		var wg sync.WaitGroup
-		s.set(func(s *source) { s.latency = 5 * time.Second })
-		wg.Go(func() { want(t, ask(r, of(1), "shared/a"), "not found not-found") })
-		time.Sleep(1200 * time.Millisecond)
-		s.set(func(s *source) { s.latency = 100 * time.Millisecond })
-		want(t, ask(r, of(2), "shared/a"), "fetched value-21")
-		s.set(func(s *source) { s.fail = conclusive[0] })
-		wg.Wait()
-		s.set(func(s *source) { s.fail = passing[1] })
-		want(t, ask(r, of(3), "shared/a"), "unavailable network")
-	})
+// What an attempt tells is as new as its own begin: a refusal by the second one is news to whoever read in between, and
+// what that read brings late is none after the second one's value.
+func TestASecondAttemptIsAsNewAsItsBegin(t *testing.T) {
+	for _, refused := range []bool{true, false} {
+		bubble(t, provider.Options{}, time.Hour, func(t *testing.T, r *provider.Router, s *source) {
+			s.set(func(s *source) { s.latency = 1500 * time.Millisecond })
+			for i := range 20 {
+				ask(r, of(1), fmt.Sprintf("shared/warm-%d", i))
+			}
+			answers := func(fail bool, latency time.Duration) {
+				s.set(func(s *source) {
+					s.latency, s.fail = latency, nil
+					if fail {
+						s.fail = conclusive[0]
+					}
+				})
+			}
+			var wg sync.WaitGroup
+			answers(false, 5*time.Second) // the first attempt
+			wg.Go(func() { ask(r, of(1), "shared/a") })
+			time.Sleep(1200 * time.Millisecond)
+			answers(!refused, time.Second) // in between, and later than the second attempt
+			wg.Go(func() { ask(r, of(2), "shared/a") })
+			synctest.Wait()
+			answers(refused, 100*time.Millisecond) // the second attempt
+			wg.Wait()
+			wantReads(t, s, 20+3)
+			s.set(func(s *source) { s.fail = passing[1] })
+			if got, serves := ask(r, of(3), "shared/a"), "stale value-22"; (got == serves) == refused {
+				t.Errorf("refused: %t, and then %s", refused, got)
+			}
+		})
+	}
 }
 
 func TestWhatIsNotHedged(t *testing.T) {

@@ -152,7 +152,6 @@ func TestTriesAndPausesFitIntoTheBudget(t *testing.T) {
 	}{
 		"429, 2 s, once": {emulator.Fault{Status: 429, RetryAfter: 2 * time.Second, Times: 1}, "fetched v1", 2 * time.Second, 6 * time.Second},
 		"429, 2 s":       {emulator.Fault{Status: 429, RetryAfter: 2 * time.Second}, "unavailable throttled", 4 * time.Second, 10 * time.Second},
-		"503, 3 s, once": {emulator.Fault{Status: 503, RetryAfter: 3 * time.Second, Times: 1}, "fetched v1", 3 * time.Second, 7 * time.Second},
 		"429, 20 s":      {emulator.Fault{Status: 429, RetryAfter: 20 * time.Second}, "unavailable throttled", 0, 3 * time.Second},
 		"503":            {emulator.Fault{Status: 503}, "unavailable unavailable", 0, 8 * time.Second},
 	} {
