@@ -31,7 +31,7 @@ func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error)
 			hasty := !q.door.since.IsZero()
 			r.mu.Unlock()
 			fetched, err, again := r.wait(ctx, q, f, how, hasty)
-			if again {
+			if again && ctx.Err() == nil {
 				q.asked = r.options.Now()
 				continue
 			}

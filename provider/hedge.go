@@ -8,10 +8,10 @@ import (
 // Bounds of hedging: a second read of the same secret where the first takes longer than nearly all before it, since
 // one slow server of a vault's many is then the likeliest cause, and the next answers at once.
 const (
-	hedgeShare = 0.05                  // of a door's reads may have a second one
-	hedgeSaved = 5                     // so many may follow each other, once a hundred reads had none
-	hedgeSeen  = 20                    // reads must have been answered well before any has a second one
-	hedgeLeast = 50 * time.Millisecond // is never slow
+	hedgeShare = 0.05                  // how many of a door's reads may have a second one
+	hedgeSaved = 5                     // how many may follow each other, where a hundred reads had none
+	hedgeSeen  = 20                    // how many reads must have been answered well before
+	hedgeLeast = 50 * time.Millisecond // what is never slow
 )
 
 // hedging is when a door's reads count as slow, and how many second ones it may still make. It is guarded by Router.mu.

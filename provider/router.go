@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +79,7 @@ type door struct {
 	Door
 	alias string
 	queue *queue
+	named map[string]*door // of one name each, instead of this one
 
 	// guarded by Router.mu
 	breaker
@@ -107,7 +109,9 @@ func buildOf(req *secret.Request) build {
 // text names the build, and no other.
 func (b *build) text() string { return fmt.Sprintf("%q %q %q %d", b.pool, b.uid, b.slug, b.number) }
 
-// NewRouter makes a Router over doors, by alias. Close must be called when no request needs it any more.
+// NewRouter makes a Router over doors, by alias. A door of the name "alias/name" beside that of the alias leads to that one
+// secret instead of it: where what an alias gives comes from several sources, the trouble of one is not that of another.
+// Close must be called when no request needs it any more.
 func NewRouter(doors map[string]Door, o Options) *Router {
 	o.InFlight = defaulted(o.InFlight, 64)
 	o.Timeout = defaulted(o.Timeout, 15*time.Second)
@@ -138,7 +142,12 @@ func NewRouter(doors map[string]Door, o Options) *Router {
 		if d.Host != "" {
 			hosts[d.Host] = q
 		}
-		r.doors[alias] = &door{Door: d, alias: alias, queue: q}
+		r.doors[alias] = &door{Door: d, alias: alias, queue: q, named: map[string]*door{}}
+	}
+	for full, d := range r.doors {
+		if alias, name, ok := strings.Cut(full, "/"); ok && r.doors[alias] != nil {
+			r.doors[alias].named[name] = d
+		}
 	}
 	return r
 }
@@ -151,17 +160,6 @@ func defaulted[T int | time.Duration](v, otherwise T) T {
 	return v
 }
 
-// doorOf is the door that a reference leads to: its vault's. Each token that NewRouter was given apart, as tokens/NAME, is a door
-// of its own: a registry that is down must not close the way to another one's.
-func (r *Router) doorOf(ref *secret.Ref) *door {
-	if ref.Vault == secret.TokenDoor {
-		if d := r.doors[secret.TokenDoor+"/"+ref.Name]; d != nil {
-			return d
-		}
-	}
-	return r.doors[ref.Vault]
-}
-
 // Fetch brings the whole secret that the grant names; How says where it came from. The caller owns the returned bytes and
 // clears them. Failures are *secret.Error: the source's own, or its last one while it is left alone; Busy when too many
 // reads are under way or wait for their turn; Late when ctx ends first.
@@ -169,10 +167,13 @@ func (r *Router) doorOf(ref *secret.Ref) *door {
 // The way: what was read for this very build within the last minute; else a read under way that is young enough; else a
 // read of one's own; and when that fails in passing, the last value, for as long as the door's Stale says.
 func (r *Router) Fetch(ctx context.Context, req secret.Request, grant secret.Grant) (secret.Fetched, error) {
-	d := r.doorOf(&grant.Ref)
+	d := r.doors[grant.Ref.Vault]
 	if d == nil {
 		return secret.Fetched{}, secret.Fail(secret.Internal, secret.ReasonInternal,
 			fmt.Sprintf("no vault has the alias %q, and yet %s was granted", grant.Ref.Vault, grant.Binding))
+	}
+	if named := d.named[grant.Ref.Name]; named != nil {
+		d = named
 	}
 	k := key{vault: grant.Ref.Vault, name: grant.Ref.Name, version: grant.Ref.Version, subject: d.Source.Subject(req)}
 	b := buildOf(&req)

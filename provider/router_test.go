@@ -188,6 +188,26 @@ func TestOneHangingDoorLeavesTheOthersAlone(t *testing.T) {
 	})
 }
 
+// What an alias gives may come from several sources; then one that hangs leaves the others alone, too.
+func TestASecretMayHaveADoorOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs, works, rest := &source{hang: true}, &source{value: "works"}, &source{value: "rest"}
+		r := provider.NewRouter(map[string]provider.Door{
+			"tokens/acr": {Source: hangs}, "tokens/arm": {Source: works}, "tokens": {Source: rest}, "elsewhere/arm": {Source: hangs},
+		}, provider.Options{})
+		defer r.Close()
+		want(t, ask(r, of(1), "tokens/acr"), "late timeout")
+		want(t, ask(r, of(1), "tokens/arm"), "fetched works")
+		want(t, ask(r, of(1), "tokens/arm/expires"), "build works")
+		want(t, ask(r, of(1), "tokens/acr2"), "fetched rest")
+		want(t, ask(r, of(1), "elsewhere/arm"), "internal internal") // without a door of the alias there is none
+		all := r.Doors()
+		if all["tokens/acr"].State != provider.Open || all["tokens"].State != provider.Closed || all["tokens/arm"].State != provider.Closed {
+			t.Errorf("%+v", all)
+		}
+	})
+}
+
 func TestWaitersDoNotCountAsWork(t *testing.T) {
 	bubble(t, provider.Options{InFlight: 1}, 0, func(t *testing.T, r *provider.Router, s *source) {
 		s.latency = time.Second
