@@ -311,11 +311,10 @@ const perLine = 48
 // EncodePEM writes blocks without headers, as encoding/pem does, but into a buffer that never grows and with no other in
 // between: what is left in those could not be cleared. It is nil for no blocks.
 func EncodePEM(blocks ...pem.Block) (text []byte) {
-	size := 0
-	for _, b := range blocks {
-		size += len("-----BEGIN -----\n-----END -----\n") + 2*len(b.Type) + base64.StdEncoding.EncodedLen(len(b.Bytes)) + len(b.Bytes)/perLine + 1
+	if len(blocks) == 0 {
+		return nil
 	}
-	text = slices.Grow(text, size)
+	text = make([]byte, 0, roomForPEM(blocks))
 	for _, b := range blocks {
 		text = append(append(append(text, "-----BEGIN "...), b.Type...), "-----\n"...)
 		for line := range slices.Chunk(b.Bytes, perLine) {
@@ -324,4 +323,13 @@ func EncodePEM(blocks ...pem.Block) (text []byte) {
 		text = append(append(append(text, "-----END "...), b.Type...), "-----\n"...)
 	}
 	return text
+}
+
+// roomForPEM is at least the length of the blocks' text.
+func roomForPEM(blocks []pem.Block) (n int) {
+	for _, b := range blocks {
+		lines := len(b.Bytes)/perLine + 1
+		n += len("-----BEGIN -----\n-----END -----\n") + 2*len(b.Type) + base64.StdEncoding.EncodedLen(len(b.Bytes)) + lines
+	}
+	return n
 }

@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/drone-entra/drone-entra/secret"
 )
 
@@ -295,22 +293,4 @@ func within(t *testing.T, document, kind string, der []byte) {
 		}
 	}
 	t.Fatalf("a block %s comes out that is not in %q", kind, document)
-}
-
-// EncodePEM writes what encoding/pem writes, and its buffer never grew.
-func TestEncodePEMEqualsTheStandardLibrary(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var blocks []pem.Block
-		var want []byte
-		size := rapid.IntRange(0, 200)
-		for range rapid.IntRange(0, 3).Draw(t, "blocks") {
-			b := pem.Block{Type: rapid.SampledFrom([]string{"PRIVATE KEY", "CERTIFICATE", ""}).Draw(t, "type"), Bytes: make([]byte, size.Draw(t, "size"))}
-			_, _ = rand.Read(b.Bytes)
-			blocks, want = append(blocks, b), append(want, pem.EncodeToMemory(&b)...)
-		}
-		before := testing.AllocsPerRun(1, func() { _ = secret.EncodePEM(blocks...) })
-		if got := secret.EncodePEM(blocks...); !bytes.Equal(got, want) || before > 1 {
-			t.Fatalf("got %q with %v allocations, want %q", got, before, want)
-		}
-	})
 }
