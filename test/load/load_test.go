@@ -6,7 +6,7 @@
 // The floor is the least that a correct net/http handler does: read a bounded body, compare its digest, verify the HMAC,
 // decode it, write a fixed answer. "warm" is the extension where the build has asked before: 10,000 bindings, the record on
 // disk. "cold" is the extension where each request is a fresh read from the emulated Key Vault over TLS, on record and
-// synced before release. All are driven by the same clients, in this process, in turns.
+// synced before release, of so many vaults that none of them is asked for more than it bears. All are driven by the same clients, in this process, in turns.
 package load
 
 import (

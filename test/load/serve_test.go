@@ -54,10 +54,12 @@ func startServe() (address string, stop func(), err error) {
 	token, ca, file := filepath.Join(dir, "token"), filepath.Join(dir, "ca.pem"), filepath.Join(dir, "drone-entra.yaml")
 	const tenant, client = "72f988bf-0000-4000-8000-000000000001", "3f2a4c55-0000-4000-8000-000000000002"
 	e.Register(emulator.App{Tenant: tenant, ClientID: client})
-	vault := e.Vault("kv-load.vault.azure.net", tenant)
-	vault.Allow(client)
-	for i := range coldNames {
-		vault.Set(fmt.Sprintf("secret-%d", i), "a value of about this length, as secrets are")
+	for n := range vaults {
+		vault := e.Vault(fmt.Sprintf("kv-load-%d.vault.azure.net", n), tenant)
+		vault.Allow(client)
+		for i := range coldNames {
+			vault.Set(fmt.Sprintf("secret-%d", i), "a value of about this length, as secrets are")
+		}
 	}
 	err = e.ProjectToken(token, emulator.DefaultSubject)
 	for name, content := range map[string][]byte{ca: e.CAPEM(), file: configuration(dir)} {
@@ -94,9 +96,20 @@ func startServe() (address string, stop func(), err error) {
 	return address, func() { cancel(); <-ended; e.Close(); _ = os.RemoveAll(dir) }, err
 }
 
-// configuration has 10,000 bindings in a realistic mix, and the record on disk.
+// vaults is how many there are to read from: of one, no more is read than Key Vault bears, and that is not what is measured.
+const vaults = 32
+
+// configuration has 10,000 bindings in a realistic mix, one that reads from every vault, and the record on disk.
 func configuration(dir string) []byte {
-	return fmt.Appendf(rules(realisticRepos, bindings),
+	y := rules(realisticRepos, bindings)
+	doors, reads := "vaults:\n", ""
+	for n := range vaults {
+		doors += fmt.Sprintf("  load-%d: {url: https://kv-load-%d.vault.azure.net}\n", n, n)
+		reads += fmt.Sprintf("load-%d/secret-*, ", n)
+	}
+	y = bytes.Replace(y, []byte("vaults:\n"), []byte(doors), 1)
+	y = bytes.Replace(y, []byte("bindings:\n"), fmt.Appendf(nil, "bindings:\n  - {id: everywhere, repos: [organisation-7/service-3], read: [%s]}\n", reads[:len(reads)-2]), 1)
+	return fmt.Appendf(y,
 		"record: {file: %s}\nlisten: {address: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {repeats: 1000000, drain: 1s}\n",
 		filepath.Join(dir, "audit.jsonl"))
 }

@@ -39,7 +39,7 @@ func freshBuilds(round int) (requests [][]byte) {
 // request is one that a runner sends for a push, with everything that Drone puts in.
 func request(build int64, secret, step int) *plugin.Request {
 	return &plugin.Request{
-		Path: "load", Name: fmt.Sprintf("secret-%d", secret),
+		Path: fmt.Sprintf("load-%d", build%vaults), Name: fmt.Sprintf("secret-%d", secret),
 		Repo: drone.Repo{
 			ID: 1, UID: "1", Namespace: "organisation-7", Name: "service-3", Slug: "organisation-7/service-3", Branch: "main", Active: true,
 			HTTPURL: "https://git.example.test/organisation-7/service-3.git", Link: "https://git.example.test/organisation-7/service-3",
