@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,39 +54,49 @@ func TestMain(m *testing.M) {
 		_ = flag.Set("test.parallel", "6") // the tests wait for children to drain more than they work
 	}
 	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	for _, p := range []*program{&built, &plain} {
+		if p.dir != "" {
+			_ = os.RemoveAll(p.dir)
+		}
 	}
 	os.Exit(code)
 }
 
-// built is the program, built when the first test wants it and with the race detector if the tests have it.
-var built struct {
+// program is the binary, built when the first test wants it.
+type program struct {
 	sync.Once
 	dir, path string
 	err       error
 }
 
+// built has the race detector if the tests have it. plain never has: it is for tests of memory, which the detector fills
+// with its own.
+var built, plain program
+
 func binary(t *testing.T) string {
 	t.Helper()
-	built.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "drone-entra-test-"); built.err != nil {
+	if underRace() {
+		return built.get(t, "-race")
+	}
+	return plain.get(t)
+}
+
+func (p *program) get(t *testing.T, flags ...string) string {
+	t.Helper()
+	p.Do(func() {
+		if p.dir, p.err = os.MkdirTemp("", "drone-entra-test-"); p.err != nil {
 			return
 		}
-		built.path = filepath.Join(built.dir, "drone-entra")
-		args := []string{"build", "-o", built.path}
-		if underRace() {
-			args = append(args, "-race")
-		}
-		build := exec.Command("go", append(args, "../cmd/drone-entra")...)
+		p.path = filepath.Join(p.dir, "drone-entra")
+		build := exec.Command("go", slices.Concat([]string{"build", "-o", p.path}, flags, []string{"../cmd/drone-entra"})...)
 		if out, err := build.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("building the program: %w\n%s", err, out)
+			p.err = fmt.Errorf("building the program: %w\n%s", err, out)
 		}
 	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	if p.err != nil {
+		t.Fatal(p.err)
 	}
-	return built.path
+	return p.path
 }
 
 func underRace() bool {
@@ -109,6 +120,7 @@ type setup struct {
 	key      string
 	served   string // the path that --config names, if not the test's own file
 	record   string // and the record that it names
+	plain    bool
 }
 
 type option func(*setup)
@@ -129,6 +141,9 @@ func askingWith(key string) option { return func(o *setup) { o.key = key } }
 func servingFrom(path, record string) option {
 	return func(o *setup) { o.served, o.record = path, record }
 }
+
+// withoutRace runs the program without the race detector, also where the tests have it.
+func withoutRace() option { return func(o *setup) { o.plain = true } }
 
 // behindTLS makes find ask by https.
 func behindTLS() option { return func(o *setup) { o.scheme = "https" } }
@@ -311,7 +326,11 @@ func (s *server) run(config string, o *setup) {
 	if o.served != "" {
 		config, s.Record, s.state = o.served, o.record, filepath.Dir(o.record)
 	}
-	s.child = exec.Command(binary(s.t), "serve", "--config", config)
+	path := binary(s.t)
+	if o.plain {
+		path = plain.get(s.t)
+	}
+	s.child = exec.Command(path, "serve", "--config", config)
 	s.child.Dir, s.child.Env = s.tmp, []string{}
 	for name, value := range environment {
 		if value != "" {

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/drone-entra/drone-entra/internal/emulator"
 )
@@ -33,9 +33,6 @@ func secretText(n int) string {
 // memory opens what the program holds in memory, which takes root: the program is not dumpable.
 func (s *server) memory(t *testing.T) *os.File {
 	t.Helper()
-	if underRace() {
-		t.Skip("the race detector maps terabytes for itself")
-	}
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", s.child.Process.Pid))
 	if errors.Is(err, os.ErrPermission) {
 		t.Skipf("the memory of the program can't be read without CAP_SYS_PTRACE: %v", err)
@@ -60,7 +57,7 @@ func (s *server) copies(t *testing.T, text string) (n int, around []string) {
 		t.Fatal(err)
 	}
 	middle := (len(text) - size) / 2
-	counts, read := [3]int{}, 0
+	counts, read, room := [3]int{}, 0, []byte(nil)
 	for line := range strings.Lines(string(maps)) {
 		var from, to uint64
 		var mode string
@@ -70,15 +67,15 @@ func (s *server) copies(t *testing.T, text string) (n int, around []string) {
 		if !strings.HasPrefix(mode, "rw") {
 			continue
 		}
-		block, err := io.ReadAll(io.NewSectionReader(mem, int64(from), int64(to-from)))
-		if err != nil && len(block) == 0 {
-			continue // a mapping that went away, or one of a device
-		}
-		read += len(block)
+		room = slices.Grow(room[:0], int(to-from))
+		got, _ := mem.ReadAt(room[:to-from], int64(from)) // nothing of a mapping that went away, or of a device
+		block := room[:got]
+		read += got
 		for i, at := range []int{0, middle, len(text) - size} {
 			piece := []byte(text[at : at+size])
-			counts[i] += bytes.Count(block, piece)
-			if found := bytes.Index(block, piece); found >= 0 {
+			here := bytes.Count(block, piece)
+			if counts[i] += here; here > 0 {
+				found := bytes.Index(block, piece)
 				around = append(around, fmt.Sprintf("piece %d at %x: %q", i, from+uint64(found), block[max(0, found-60):found]))
 			}
 		}
@@ -93,7 +90,7 @@ func (s *server) copies(t *testing.T, text string) (n int, around []string) {
 func TestASearchOfMemoryFindsWhatIsThere(t *testing.T) {
 	t.Parallel()
 	key := secretText(64)
-	s := start(t, doors, env("DRONE_SECRET", key), askingWith(key))
+	s := start(t, doors, env("DRONE_SECRET", key), askingWith(key), withoutRace())
 	if n, _ := s.copies(t, key); n == 0 {
 		t.Error("the key that the program verifies requests with is not found in its memory")
 	}
@@ -181,7 +178,7 @@ func TestAValueIsInMemoryForAsLongAsItIsOfUse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f, value := startFaulty(t, doors), secretText(1100)
+			f, value := startFaulty(t, doors, withoutRace()), secretText(1100)
 			v, mark := f.Vault("kv-faulty"), value
 			stored := c.store(value)
 			v.Set("db", stored, c.kind...)
@@ -231,11 +228,16 @@ func (s *server) finds(t *testing.T, b build, ref, want string) {
 	}
 }
 
-// holds checks that each text lies in memory no more than so often.
+// holds checks that each text lies in memory no more than so often. An answer can be here a moment before the program has
+// cleared its own copy, so it looks again a few times.
 func (s *server) holds(t *testing.T, when string, texts []string, most int) {
 	t.Helper()
 	for _, text := range slices.Compact(texts) {
 		n, around := s.copies(t, text)
+		for try := 0; n > most && try < 5; try++ {
+			time.Sleep(100 * time.Millisecond)
+			n, around = s.copies(t, text)
+		}
 		t.Logf("%s there are %d copies of %.20q…", when, n, text)
 		if n > most {
 			t.Errorf("%s there are %d copies, more than %d: %s", when, n, most, strings.Join(around, "\n"))
@@ -246,11 +248,8 @@ func (s *server) holds(t *testing.T, when string, texts []string, most int) {
 // As many large answers at once as clients want: what they leave behind does not add up.
 func TestAFloodOfLargeAnswersFitsIntoMemory(t *testing.T) {
 	t.Parallel()
-	if underRace() {
-		t.Skip("the race detector multiplies memory")
-	}
 	const asks, most = 1500, 128 << 10 // KiB
-	s, value := start(t, one), secretText(25<<10)
+	s, value := start(t, one, withoutRace()), secretText(25<<10)
 	s.Vault("kv-shared").Set("ci-token", value) // as large as Key Vault takes it
 	var asking sync.WaitGroup
 	for i := range asks {
