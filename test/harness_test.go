@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 		_ = flag.Set("test.parallel", "6") // the tests wait for children to drain more than they work
 	}
 	code := m.Run()
-	for _, p := range []*program{&built, &plain} {
+	for _, p := range []*program{&built, &unraced} {
 		if p.dir != "" {
 			_ = os.RemoveAll(p.dir)
 		}
@@ -69,16 +69,16 @@ type program struct {
 	err       error
 }
 
-// built has the race detector if the tests have it. plain never has: it is for tests of memory, which the detector fills
+// built has the race detector if the tests have it. unraced never has: it is for tests of memory, which the detector fills
 // with its own.
-var built, plain program
+var built, unraced program
 
 func binary(t *testing.T) string {
 	t.Helper()
 	if underRace() {
 		return built.get(t, "-race")
 	}
-	return plain.get(t)
+	return unraced.get(t)
 }
 
 func (p *program) get(t *testing.T, flags ...string) string {
@@ -328,7 +328,7 @@ func (s *server) run(config string, o *setup) {
 	}
 	path := binary(s.t)
 	if o.plain {
-		path = plain.get(s.t)
+		path = unraced.get(s.t)
 	}
 	s.child = exec.Command(path, "serve", "--config", config)
 	s.child.Dir, s.child.Env = s.tmp, []string{}

@@ -158,9 +158,9 @@ func TestNobodyOfItsUserLooksIntoTheProgram(t *testing.T) {
 	}
 }
 
-// transport is how often a connection to a vault holds its last answer: in the TLS record that it came in, which
+// perConnection is how often a connection to a vault holds its last answer: in the TLS record that it came in, which
 // crypto/tls opens in place, and net/http's reader. Nobody can clear them; the next answer overwrites them.
-const transport = 2
+const perConnection = 2
 
 // While a value is remembered there is one copy of it; the read's own, the answer's and what lies between them are gone.
 // Once the vault took it back, there is none.
@@ -184,18 +184,18 @@ func TestAValueIsInMemoryForAsLongAsItIsOfUse(t *testing.T) {
 			v.Set("db", stored, c.kind...)
 			first := f.next()
 			f.finds(t, first, "strict/db"+c.ask, value)
-			f.holds(t, "after the release", []string{mark, stored}, 1+transport)
+			f.holds(t, "after the release", []string{mark, stored}, 1+perConnection)
 
 			var asking sync.WaitGroup
 			for range 16 {
 				asking.Go(func() { f.finds(t, first, "strict/db"+c.ask, value) })
 			}
 			asking.Wait()
-			f.holds(t, "after 16 more at once", []string{mark, stored}, 1+transport)
+			f.holds(t, "after 16 more at once", []string{mark, stored}, 1+perConnection)
 
 			v.Delete("db")
 			f.nothing(t, f.next(), "strict/db"+c.ask)
-			f.holds(t, "after the vault took it back", []string{mark, stored}, transport)
+			f.holds(t, "after the vault took it back", []string{mark, stored}, perConnection)
 
 			for round := 0; round < 20; round++ {
 				f.overwrite(t, fmt.Sprint("other-", round), 2*len(stored))
