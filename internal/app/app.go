@@ -78,7 +78,7 @@ func New(c *config.Config, env Env) (*App, error) {
 	var warnings []string
 	if env.Alone {
 		warnings = hide() // before there is anything to hide
-		bound(env.Getenv)
+		bound(c, env.Getenv)
 	}
 	keys, more, err := loadKeys(c.Pools, env.Getenv)
 	if err != nil {

@@ -170,6 +170,9 @@ func needRestart(old, next *config.Config) (warnings []string) {
 // only the old one uses is closed once its last request must have ended.
 func (a *App) adopt(old, next *generation) error {
 	c := next.config
+	if a.env.Alone {
+		bound(c, a.env.Getenv)
+	}
 	if err := a.record.KeepConfig(c.SHA256, c.Content); err != nil {
 		return err
 	}
