@@ -15,7 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -29,6 +31,8 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
 	Hangup         func() <-chan os.Signal // takes SIGHUP over, which asks to read the configuration again; may be nil
+	Transport      http.RoundTripper       // towards Entra, Key Vault and an issuer's documents; nil: the one for production
+	Now            func() time.Time        // of rotations; nil: time.Now
 }
 
 // The exit codes.
@@ -50,6 +54,7 @@ type commands struct {
 	Diff        diffCommand        `cmd:"" help:"Say what becomes readable between two configurations and what no longer does. Exit code 1 if they differ and 2 if one can't be read, as with diff(1)."`
 	Request     requestCommand     `cmd:"" help:"Ask a running extension for a secret as a runner does."`
 	Audit       auditCommand       `cmd:"" help:"Read the record."`
+	Issuer      issuerCommand      `cmd:"" help:"Publish our own issuer, rotate its key, and say what has to trust it."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the extension on this machine whether it lives, for a container without a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
