@@ -23,6 +23,7 @@ const (
 	ruleRegistryAny      = "registry-any"
 	ruleOpensIdentity    = "token-opens-identity"
 	ruleWithoutTarget    = "environment-without-target"
+	ruleClientMissing    = "client-missing"
 )
 
 // CheckRule describes one of the checks for people. Its ID stands in JSON and SARIF, where people suppress findings by
@@ -45,6 +46,7 @@ func Checks() []CheckRule {
 		{ruleOpensIdentity, "warning", "A build can exchange a token for the one of an identity, and read past the bindings."},
 		{ruleRegistryAny, "warning", "A token gives the identity's whole rights in a registry."},
 		{ruleWithoutTarget, "warning", "What needs a deploy target is given on an event that has none."},
+		{ruleClientMissing, "warning", "A repository gets something through an identity that has no client for it."},
 		{ruleNearMiss, "warning", "A name is almost, but not quite, another one."},
 		{ruleWholeRef, "warning", "A branch or tag is written as a whole ref."},
 		{ruleGroupOrLogin, "warning", "A login is also a group's name."},
@@ -82,6 +84,7 @@ func Check(paths []string) (*Config, Problems) {
 	b.disappointed(policy, cfg.Expect)
 	b.nearMisses()
 	b.withoutTarget(cfg)
+	b.withoutClient(cfg)
 	b.lint(policy)
 	return cfg, r.problems()
 }

@@ -31,10 +31,53 @@ func (b *builder) warnOpening(cfg *Config) {
 // withoutTarget warns of a binding that gives, on an event without a deploy target, what is had by a subject with such a
 // target in it: there is no subject then, and every request fails.
 func (b *builder) withoutTarget(cfg *Config) {
-	all := targeted(cfg)
+	all := targeted(cfg, func(id Identity) string {
+		if id.Issuer == SubjectEnvironment {
+			return fmt.Sprintf("identity %q", id.Name)
+		}
+		return ""
+	})
+	for name, t := range cfg.Tokens {
+		if t.Subject == SubjectEnvironment {
+			all.tokens[name] = fmt.Sprintf("token %q", name)
+		}
+	}
+	b.eachGiven(cfg, all, func(t text, binding *secret.Binding, whose []string) { b.warnTarget(t, binding, whose[0]) })
+}
+
+// withoutClient warns of a binding that pins a repository and gives it what is had through an identity with a client for each
+// repository, and none for that one: every request of it fails.
+func (b *builder) withoutClient(cfg *Config) {
+	all := targeted(cfg, func(id Identity) string {
+		if id.Clients != nil {
+			return id.Name
+		}
+		return ""
+	})
+	b.eachGiven(cfg, all, func(t text, binding *secret.Binding, whose []string) {
+		for _, name := range whose {
+			var missing []string
+			for _, repo := range binding.Repos {
+				if _, listed := cfg.Identities[name].Clients[repo.UID]; repo.UID != "" && !listed {
+					missing = append(missing, repo.UID)
+				}
+			}
+			if missing != nil {
+				b.warnf(t.place, ruleClientMissing, "%s: identity %q has no client for uid %s, so requests of that repository fail: add it under clients, or take the repository out of this binding",
+					clip(t.value), name, oneOf(missing[:min(len(missing), 5)]))
+				return
+			}
+		}
+	})
+}
+
+// eachGiven visits what bindings give, with the words for all in it that is among those targets. What is not among them is left
+// out.
+func (b *builder) eachGiven(cfg *Config, all *targets, visit func(t text, binding *secret.Binding, whose []string)) {
 	if len(all.vaults)+len(all.tokens) == 0 {
 		return
 	}
+	all.names = sortedKeys(all.tokens)
 	// The configuration had no error, so each binding and each entry of its lists was compiled, in the order of the drafts.
 	next := 0
 	for _, f := range b.files {
@@ -42,17 +85,20 @@ func (b *builder) withoutTarget(cfg *Config) {
 			d, compiled := &f.bindings.items[i], &cfg.Rules.Bindings[next]
 			next++
 			for at, p := range compiled.Read {
-				b.warnTarget(d.reads.items[at], compiled, all.read(p))
+				if whose := all.read(p); whose != nil {
+					visit(d.reads.items[at], compiled, whose)
+				}
 			}
 			for _, e := range d.names.entries {
-				b.warnTarget(e.value, compiled, all.ref(compiled.Names[e.name.value]))
+				if whose := all.ref(compiled.Names[e.name.value]); whose != "" {
+					visit(e.value, compiled, []string{whose})
+				}
 			}
 		}
 	}
 }
 
-// warnTarget warns of what a binding gives, if it is had by such a subject (whose says whose) and the binding has an event
-// without a target.
+// warnTarget warns of what a binding gives by such a subject (whose says whose), if it has an event without a target.
 func (b *builder) warnTarget(t text, binding *secret.Binding, whose string) {
 	var without []string
 	for _, event := range events(binding) {
@@ -60,62 +106,60 @@ func (b *builder) warnTarget(t text, binding *secret.Binding, whose string) {
 			without = append(without, event)
 		}
 	}
-	if whose != "" && without != nil {
+	if without != nil {
 		b.warnf(t.place, ruleWithoutTarget, "%s: the subject of %s names the deploy target, and a build of %s has none: its requests fail; give this on promote and rollback alone",
 			clip(t.value), whose, oneOf(without))
 	}
 }
 
-// targets is what is had by a subject with a deploy target in it: vaults by alias and tokens by name, each with the words
-// for whose subject that is.
+// targets is what is had by some identity or subject: vaults by alias and tokens by name, each with the words for it.
 type targets struct {
 	vaults, tokens map[string]string
 	names          []string // of the tokens, sorted
 	compared       int
 }
 
-func targeted(cfg *Config) *targets {
+// targeted finds the vaults and the tokens of those identities for which there are words.
+func targeted(cfg *Config, words func(Identity) string) *targets {
 	all := &targets{vaults: map[string]string{}, tokens: map[string]string{}}
-	whose := func(identity string) string {
-		if cfg.Identities[identity].Issuer == SubjectEnvironment {
-			return fmt.Sprintf("identity %q", identity)
-		}
-		return ""
-	}
 	for alias, v := range cfg.Vaults {
-		if text := whose(v.Identity); text != "" {
+		if text := words(cfg.Identities[v.Identity]); text != "" {
 			all.vaults[alias] = text
 		}
 	}
 	for name, t := range cfg.Tokens {
-		if t.Subject == SubjectEnvironment {
-			all.tokens[name] = fmt.Sprintf("token %q", name)
-		} else if text := whose(t.Identity); text != "" {
+		if text := words(cfg.Identities[t.Identity]); text != "" {
 			all.tokens[name] = text
 		}
 	}
-	all.names = sortedKeys(all.tokens)
 	return all
 }
 
-// read says whose subject a pattern needs, or nothing. Of several tokens the first by name stands for all. It gives up
-// after a bounded number of comparisons.
-func (t *targets) read(p secret.ReadPattern) string {
+// read has the words for what a pattern gives: of a vault, or of each token in order of name. It gives up after a bounded
+// number of comparisons.
+func (t *targets) read(p secret.ReadPattern) (whose []string) {
+	add := func(text string) {
+		if text != "" {
+			whose = append(whose, text)
+		}
+	}
 	if p.Vault() != secret.TokenDoor {
-		return t.vaults[p.Vault()]
+		add(t.vaults[p.Vault()])
+		return whose
 	}
 	if name := literalToken(p); name != "" {
-		return t.tokens[name]
+		add(t.tokens[name])
+		return whose
 	}
 	if t.compared += len(t.names); t.compared > maxCompared {
-		return ""
+		return nil
 	}
 	for _, name := range t.names {
 		if givesToken(p, name) {
-			return t.tokens[name]
+			add(t.tokens[name])
 		}
 	}
-	return ""
+	return whose
 }
 
 // ref is read for one secret.

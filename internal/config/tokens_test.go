@@ -405,3 +405,45 @@ func TestEnvironmentWithoutTarget(t *testing.T) {
 		}
 	}
 }
+
+// Where each repository has a client of its own, one without gets nothing.
+func TestClientMissing(t *testing.T) {
+	const listed = "version: 1\nissuer: {url: https://oidc.acme.example, server: s, keys: [{key: sign/k@" + version + "}]}\n" +
+		"vaults: {sign: {url: https://kv-sign.vault.azure.net}, each: {url: https://kv-each.vault.azure.net, identity: each}}\n" +
+		"identities: {default: {}, each: {clients: {\"1\": " + client + "}, assertion: {issuer: repo}}}\n" +
+		"tokens: {a: {identity: default, " + scope + "}, arm: {identity: each, " + scope + "}}\nbindings:\n" +
+		"- {id: all, repos: [{slug: acme/z, uid: \"1\"}], read: [each/x, \"tokens/*\"]}\n"
+	missing := func(rule string) (found []string) {
+		for _, p := range checked(t, listed+rule) {
+			if strings.Contains(p, "client-missing") {
+				found = append(found, p)
+			}
+		}
+		return found
+	}
+	const two = "repos: [{slug: acme/x, uid: \"1\"}, {slug: acme/y, uid: \"2\"}]"
+	for _, test := range []struct{ rule, want string }{
+		{"- {id: a, " + two + ", read: [sign/x, §each/x]}\n", `each/x: identity "each" has no client for uid 2, so requests of that repository fail`},
+		{"- {id: a, " + two + ", names: {a: §each/x}}\n", "uid 2"},
+		{"- {id: a, " + two + ", read: [§tokens/arm]}\n", "uid 2"},
+		{"- {id: a, " + two + ", read: [§\"tokens/a*\"]}\n", "uid 2"},
+		{"- {id: a, " + two + ", names: {a: §tokens/arm/expires}}\n", "uid 2"},
+		{"- {id: a, repos: [{slug: acme/x, uid: \"2\"}, {slug: acme/y, uid: \"3\"}], read: [§each/x]}\n", "uid 2 or 3"},
+	} {
+		clean, line, column := marked(t, listed+test.rule)
+		found := missing(strings.TrimPrefix(clean, listed))
+		place := fmt.Sprintf("%d:%d", line, column)
+		if len(found) != 1 || !strings.HasPrefix(found[0], place+" warning") || !strings.Contains(found[0], test.want) {
+			t.Errorf("want %s %q, got %q", place, test.want, found)
+		}
+	}
+	for _, rule := range []string{
+		"- {id: a, repos: [acme/x, \"acme/*\"], read: [each/x, tokens/arm]}\n", // whose ids nobody knows
+		"- {id: a, repos: [{slug: acme/x, uid: \"1\"}], read: [each/x, tokens/arm]}\n",
+		"- {id: a, repos: [{slug: acme/x, uid: \"2\"}], read: [sign/x, tokens/a]}\n",
+	} {
+		if found := missing(rule); found != nil {
+			t.Errorf("%s: %q", rule, found)
+		}
+	}
+}
