@@ -227,11 +227,11 @@ func anchors(text string) (names []string) {
 // commandLine is a line of a shell, or code in a sentence, that runs our program; its first group is what follows the name.
 var commandLine = regexp.MustCompile(`^(?:[A-Z_]+=\S+ )*(?:go run \./cmd/|\./)?drone-entra( .*)?$`)
 
-// Every command of the program that the README writes down exists, with each of its flags.
+// Every command of the program that the README and the document about identities write down exists, with each of its flags.
 func TestCommandsOfTheReadmeExist(t *testing.T) {
 	known := commandsOf(t)
 	lines := 0
-	for _, code := range codeOf(written(t, readme)) {
+	for _, code := range codeOf(written(t, readme) + written(t, "docs/identities.md")) {
 		match := commandLine.FindStringSubmatch(code)
 		if match == nil {
 			continue

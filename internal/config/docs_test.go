@@ -1,19 +1,30 @@
 package config_test
 
 import (
+	"errors"
+	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v4"
+
 	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/secret"
 )
 
-const reference = "../../docs/configuration.md"
+const (
+	reference  = "../../docs/configuration.md"
+	identities = "../../docs/identities.md"
+)
 
-func readReference(t *testing.T) string {
+func readReference(t *testing.T) string { t.Helper(); return readDocument(t, reference) }
+
+func readDocument(t *testing.T, name string) string {
 	t.Helper()
-	content, err := os.ReadFile(reference)
+	content, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +82,93 @@ func TestReferenceStatesTheLimits(t *testing.T) {
 }
 
 func TestReferenceExamplesLoad(t *testing.T) {
-	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readReference(t), -1)
-	if len(blocks) == 0 {
-		t.Fatal("no example")
-	}
-	for _, block := range blocks {
-		if _, problems := loads(t, block[1]); len(problems) > 0 {
+	for _, block := range examples(t, reference) {
+		if _, problems := loads(t, block); len(problems) > 0 {
 			t.Error(problems)
 		}
 	}
+}
+
+// examples are a document's blocks of YAML.
+func examples(t *testing.T, name string) (blocks []string) {
+	t.Helper()
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readDocument(t, name), -1) {
+		blocks = append(blocks, block[1])
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("%s has no example", name)
+	}
+	return blocks
+}
+
+// Each configuration in the document about identities loads without a word: alone, or beside the base that it names. Each
+// pipeline asks for what the configuration before it gives.
+func TestIdentitiesExamplesLoad(t *testing.T) {
+	base, recipes, pipelines := "", 0, 0
+	var last *config.Config
+	for _, block := range examples(t, identities) {
+		beside := strings.Contains(block, ".yaml, beside base.yaml\n")
+		switch {
+		case strings.HasPrefix(block, "kind: "):
+			pipelines++
+			for _, asked := range secretsOf(t, block) {
+				if last == nil || !gives(last, asked) {
+					t.Errorf("nothing gives %q of\n%s", asked, block)
+				}
+			}
+		case strings.HasPrefix(block, "# base.yaml\n"):
+			base = block
+		case beside:
+			recipes++
+			cfg, problems := config.Check(write(t, "base.yaml", base, "recipe.yaml", block))
+			problems = slices.DeleteFunc(problems, func(p config.Problem) bool { return p.Note || strings.HasPrefix(p.Rule, "unused-") })
+			if cfg == nil || len(problems) > 0 {
+				t.Errorf("%v\n%s", problems, block)
+			}
+			last = cfg
+		default:
+			cfg, problems := config.Check(write(t, "c.yaml", block))
+			problems = slices.DeleteFunc(problems, func(p config.Problem) bool { return p.Note })
+			if cfg == nil || len(problems) > 0 {
+				t.Errorf("%v\n%s", problems, block)
+			}
+		}
+	}
+	if recipes < 8 || pipelines != recipes {
+		t.Errorf("%d recipes and %d pipelines", recipes, pipelines)
+	}
+}
+
+// secretsOf are what the secrets of a pipeline get, as path/name or as a name alone.
+func secretsOf(t *testing.T, pipeline string) (asked []string) {
+	t.Helper()
+	for d := yaml.NewDecoder(strings.NewReader(pipeline)); ; {
+		var document struct {
+			Kind string
+			Get  struct{ Path, Name string }
+		}
+		if err := d.Decode(&document); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("%v\n%s", err, pipeline)
+		}
+		if document.Kind == "secret" {
+			asked = append(asked, strings.TrimPrefix(document.Get.Path+"/"+document.Get.Name, "/"))
+		}
+	}
+	if asked == nil {
+		t.Errorf("it asks for nothing\n%s", pipeline)
+	}
+	return asked
+}
+
+// gives tells whether some binding gives what a pipeline asks for, to whom and when left aside.
+func gives(cfg *config.Config, asked string) bool {
+	ref, err := secret.ParseRef(asked)
+	for _, b := range cfg.Rules.Bindings {
+		if _, named := b.Names[asked]; named || err == nil && slices.ContainsFunc(b.Read, func(p secret.ReadPattern) bool { return p.Gives(ref) }) {
+			return true
+		}
+	}
+	return false
 }
