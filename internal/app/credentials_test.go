@@ -136,3 +136,15 @@ func written(t *testing.T, yaml string) []string {
 	}
 	return []string{file}
 }
+
+// Each cloud's exchange has an audience of its own.
+func TestSubjectsAreForTheCloudsExchange(t *testing.T) {
+	for cloud, want := range map[string]string{"public": "api://AzureADTokenExchange", "usgovernment": "api://AzureADTokenExchangeUSGov", "china": "api://AzureADTokenExchangeChina"} {
+		s := subjects(t, "identities: {default: {}, repo: {client_id: 3f2a4c55-1111-4222-8333-444455556666, assertion: {issuer: repo}}, "+
+			"far: {client_id: 3f2a4c55-1111-4222-8333-444455557777, cloud: "+cloud+", assertion: {issuer: repo}}}\n", SubjectsOf{UID: "7"})
+		trust := s.Applications[0].Trusts[0]
+		if trust.Audience != want || !strings.Contains(trust.Managed, "--audiences '"+want+"'") || !strings.Contains(s.Applications[0].Bicep, "'"+want+"'") {
+			t.Errorf("%s: %+v", cloud, trust)
+		}
+	}
+}

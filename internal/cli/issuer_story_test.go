@@ -259,3 +259,38 @@ func TestRotateWhereKeyVaultRefuses(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, out, problems)
 	}
 }
+
+// Only the identity that opens the key's vault has to work: what else is wrong with the configuration's surroundings waits for
+// whoever serves it. Two names of one vault are one key's.
+func TestTheIssuerNeedsItsOwnIdentityAlone(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.made(), w.made()
+	w.write("drone-entra.yaml", `version: 1
+identities:
+  sign: {tenant_id: `+tenant+`, client_id: `+client+`, assertion: {file: token}}
+  default: {}
+  lost: {tenant_id: `+tenant+`, client_id: `+client+`, assertion: {file: /nowhere}}
+vaults:
+  one: {url: https://kv-sign.vault.azure.net, identity: sign}
+  two: {url: https://kv-sign.vault.azure.net, identity: sign}
+  other: {url: https://kv-other.vault.azure.net}
+  lost: {url: https://kv-lost.vault.azure.net, identity: lost}
+issuer:
+  url: `+issuerURL+`
+  server: drone.acme.example
+  keys: [{key: one/drone-issuer@`+first+`}, {key: two/drone-issuer@`+from(second, w.now.Add(48*time.Hour))+`}]
+`)
+	clear(w.env)
+	if code, out, problems := w.issuer("publish", "site"); code != 0 || problems != "" {
+		t.Fatalf("exit code %d\n%s%s", code, out, problems)
+	}
+	code, out, problems := w.issuer("rotate", "--json")
+	for _, name := range []string{"one/drone-issuer@" + first, "two/drone-issuer@" + second} {
+		if n := strings.Count(out, `"`+name+`"`); code != 0 || n != 2 {
+			t.Errorf("exit code %d: %s is there %d times, as a key and as a version\n%s%s", code, name, n, out, problems)
+		}
+	}
+	if !strings.Contains(out, `"wait"`) {
+		t.Errorf("both are published, and nothing waits for the switch\n%s", out)
+	}
+}

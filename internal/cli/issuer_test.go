@@ -15,6 +15,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
 
 	"github.com/drone-entra/drone-entra/internal/cli"
 	"github.com/drone-entra/drone-entra/internal/emulator"
@@ -49,6 +50,8 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	others := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, others) }) // after the emulator's end
 	w := &world{t: t, dir: t.TempDir(), start: time.Now().Truncate(time.Hour)}
 	w.now = w.start
 	var err error
