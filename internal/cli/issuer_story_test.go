@@ -147,9 +147,12 @@ func TestNothingIsPublished(t *testing.T) {
 		code  int
 		says  []string
 	}{
-		"key vault refuses":          {func(w *world) { w.vault.ForbidKeys(client) }, 1, []string{"sign/drone-issuer", "Key Vault Crypto User"}},
-		"no such version":            {func(w *world) { w.lists(version) }, 1, []string{"sign/drone-issuer@" + version, "no such"}},
-		"key vault is down":          {func(w *world) { w.Fault(w.vault.Target(), emulator.Fault{Status: 503}) }, 1, []string{"sign/drone-issuer", "503"}},
+		"key vault refuses": {func(w *world) { w.vault.ForbidKeys(client) }, 1, []string{"sign/drone-issuer", "Key Vault Crypto User"}},
+		"no such version":   {func(w *world) { w.lists(version) }, 1, []string{"sign/drone-issuer@" + version, "no such"}},
+		"key vault is down": {func(w *world) { w.Fault(w.vault.Target(), emulator.Fault{Status: 503}) }, 1, []string{"sign/drone-issuer", "503"}},
+		"a disabled key": {func(w *world) {
+			w.Fault(w.vault.KeyTarget("drone-issuer"), emulator.Fault{Status: 403, Body: `{"error":{"code":"Forbidden","innererror":{"code":"KeyDisabled"}}}`})
+		}, 1, []string{"sign/drone-issuer@", "is disabled: enable it"}},
 		"no identity":                {func(w *world) { w.env["AZURE_CLIENT_ID"] = "" }, 1, []string{"identity default", "AZURE_CLIENT_ID"}},
 		"another identity":           {func(w *world) { w.env["AZURE_CLIENT_ID"] = tenant }, 1, []string{"AADSTS700016"}},
 		"a stray secret":             {func(w *world) { w.env["AZURE_CLIENT_SECRET"] = "canary-secret" }, 1, []string{"AZURE_CLIENT_SECRET is set", "unset it"}},
