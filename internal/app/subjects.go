@@ -69,10 +69,8 @@ func FindSubjects(c *config.Config, of SubjectsOf) (Subjects, error) {
 		return Subjects{}, placed(c.Issuer.At, err)
 	}
 	f := finder{c, of, is}
-	if of.Slug != "" && of.UID == "" {
-		if len(f.pinned()) == 0 {
-			return Subjects{}, fmt.Errorf("no binding pins the uid of %q: name it with --uid; the Drone server has it at /api/repos/%s", of.Slug, of.Slug)
-		}
+	if of.Slug != "" && of.UID == "" && len(f.pinned()) == 0 {
+		return Subjects{}, fmt.Errorf("no binding pins the uid of %q: name it with --uid; the Drone server has it at /api/repos/%s", of.Slug, of.Slug)
 	}
 	if of.UID != "" {
 		if _, err := is.Subject(issuer.Repo, secret.Request{Repo: secret.Repo{UID: of.UID, Slug: cmp.Or(of.Slug, "--uid")}}); err != nil {
