@@ -31,28 +31,37 @@ func (g *generation) openIdentities(issued bool, before *generation, env Env, lo
 		if (c.Issuer != "") != issued {
 			continue
 		}
-		o := entra.Options{
-			Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Clients: c.Clients, Cloud: c.Cloud, Managed: c.Managed,
-			AssertionFile: c.AssertionFile, AssertionManaged: c.AssertionManaged, Transport: env.Transport, Now: env.Now, Log: log,
+		if err := g.openIdentity(name, before, env, log); err != nil {
+			return err
 		}
-		if err := fromEnvironment(&o, c, env.Getenv); err != nil {
-			return placed(c.At, fmt.Errorf("identity %s: %w", name, err))
-		}
-		is := who{name, o.TenantID, o.ClientID, fmt.Sprint(o.Clients), o.Cloud, o.AssertionFile, o.AssertionManaged, o.Managed, nil, c.Issuer}
-		if issued {
-			is.issuer = g.issuer
-			g.issues(&o, c)
-		}
-		if before != nil && before.who[name] == is {
-			g.identities[name], g.who[name] = before.identities[name], is
-			continue
-		}
-		identity, err := entra.New(o)
-		if err != nil {
-			return placed(c.At, err)
-		}
-		g.identities[name], g.who[name] = identity, is
 	}
+	return nil
+}
+
+// openIdentity opens one of them.
+func (g *generation) openIdentity(name string, before *generation, env Env, log zerolog.Logger) error {
+	c := g.config.Identities[name]
+	o := entra.Options{
+		Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Clients: c.Clients, Cloud: c.Cloud, Managed: c.Managed,
+		AssertionFile: c.AssertionFile, AssertionManaged: c.AssertionManaged, Transport: env.Transport, Now: env.Now, Log: log,
+	}
+	if err := fromEnvironment(&o, c, env.Getenv); err != nil {
+		return placed(c.At, fmt.Errorf("identity %s: %w", name, err))
+	}
+	is := who{name, o.TenantID, o.ClientID, fmt.Sprint(o.Clients), o.Cloud, o.AssertionFile, o.AssertionManaged, o.Managed, nil, c.Issuer}
+	if c.Issuer != "" {
+		is.issuer = g.issuer
+		g.issues(&o, c)
+	}
+	if before != nil && before.who[name] == is {
+		g.identities[name], g.who[name] = before.identities[name], is
+		return nil
+	}
+	identity, err := entra.New(o)
+	if err != nil {
+		return placed(c.At, err)
+	}
+	g.identities[name], g.who[name] = identity, is
 	return nil
 }
 

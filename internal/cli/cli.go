@@ -48,6 +48,7 @@ type commands struct {
 	Dev         devCommand         `cmd:"" help:"Try it: the extension on an emulated Entra and Key Vault, with a short story."`
 	Init        initCommand        `cmd:"" help:"Write a first configuration, with comments, by asking or from flags."`
 	Check       checkCommand       `cmd:"" help:"Find every problem of a configuration, and run its expectations."`
+	Doctor      doctorCommand      `cmd:"" help:"Examine an installation from where it runs: configuration, identities, Entra, vaults, one secret. Changes nothing."`
 	Explain     explainCommand     `cmd:"" help:"Say whether a build may have a secret, and every predicate behind that. Offline."`
 	Access      accessCommand      `cmd:"" help:"List what a repository can read, or everything there is. Offline."`
 	Readers     readersCommand     `cmd:"" help:"List who can read a secret. Offline."`

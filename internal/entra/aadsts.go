@@ -14,7 +14,7 @@ func remedy(code int) string {
 	case 700211:
 		return "no federated credential has the assertion's issuer: copy iss from the token to the letter; a slash at its end counts"
 	case 700212:
-		return "no federated credential has the assertion's audience: both sides want api://AzureADTokenExchange (USGov or China at its end in those clouds)"
+		return "no federated credential has the assertion's audience: write api://AzureADTokenExchange on both sides (with USGov or China at its end in those clouds)"
 	case 700213:
 		return "no federated credential has the assertion's subject: copy sub from the token, system:serviceaccount:NAMESPACE:NAME on Kubernetes"
 	case 7002138:
@@ -32,7 +32,7 @@ func remedy(code int) string {
 		return "the key that signed the assertion is not among the issuer's published keys: publish it and wait for Entra to see it; " +
 			"an assertion without a kid is refused, too"
 	case 90061:
-		return "Entra can't fetch the issuer's discovery document or its keys: they must be on the public internet"
+		return "Entra can't fetch the issuer's discovery document or its keys: publish them on the public internet, without a login, a filter of addresses or a redirect"
 	case 700027:
 		return "the assertion's signature does not verify: the issuer's published keys are of another cluster or out of date"
 	case 50027:
@@ -46,7 +46,7 @@ func remedy(code int) string {
 	case 700223, 700238:
 		return "a policy of the tenant forbids this federation or this issuer: ask the tenant's administrator to allow it"
 	case 70052:
-		return "the identity must be a managed one or an application of a single tenant: change the application's supported accounts"
+		return "the identity is neither a managed one nor an application of a single tenant: change the application's supported accounts"
 	case 53003:
 		return "Conditional Access for workload identities blocks it: ask the tenant's administrator to allow this machine's egress address"
 	case 90002:
@@ -54,7 +54,11 @@ func remedy(code int) string {
 	case 50049:
 		return "the authority does not know this cloud: compare cloud with where the tenant lives"
 	case 900382:
-		return "federation does not work across clouds: the identity and the vault must live in the same one"
+		return "federation does not work across clouds: use an assertion, an application and vaults of one cloud"
+	case 500011:
+		return "the tenant does not know the resource of the scope: correct the scope, or sign up in this tenant for what it names"
+	case 70011, 1002012:
+		return "the scope is none that an application can ask for: write the resource with /.default at its end"
 	case 7000215, 7000222:
 		return "a client secret was sent, and it is wrong or expired: something else than drone-entra's federation is at work; remove the secret"
 	}

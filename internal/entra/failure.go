@@ -83,32 +83,35 @@ func (i *Identity) answered(status, code int) *secret.Error {
 }
 
 // unreached explains why there was no answer.
+func (i *Identity) unreached(err error) *secret.Error {
+	kind, reason, what := unanswered(err)
+	return secret.Fail(kind, reason, fmt.Sprintf("%s: %s: %s", i, i.who(), what))
+}
+
+// unanswered says what kept an answer from coming.
 // The fence and the bounds of an answer are asked first: they are errors of ours, inside whatever the SDK made of them.
 // A name's look-up that timed out counts as a timeout, for which the remedy is the way out and not the name.
-func (i *Identity) unreached(err error) *secret.Error {
-	fail := func(k secret.Kind, r secret.Reason, what string) *secret.Error {
-		return secret.Fail(k, r, fmt.Sprintf("%s: %s: %s", i, i.who(), what))
-	}
+func unanswered(err error) (secret.Kind, secret.Reason, string) {
 	var timeout net.Error
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, errFenced):
-		return fail(secret.Garbled, secret.ReasonGarbled, "its answer leads elsewhere, where no assertion goes")
+		return secret.Garbled, secret.ReasonGarbled, "its answer leads elsewhere, where no assertion goes"
 	case errors.As(err, new(*http.MaxBytesError)):
-		return fail(secret.Garbled, secret.ReasonGarbled, "its answer has no end")
+		return secret.Garbled, secret.ReasonGarbled, "its answer has no end"
 	case errors.Is(err, context.Canceled):
-		return fail(secret.Unavailable, secret.ReasonUnavailable, "the configuration that this request came under is closed")
+		return secret.Unavailable, secret.ReasonUnavailable, "the configuration that this request came under is closed"
 	case errors.As(err, &dns) && !dns.IsTimeout:
-		return fail(secret.Unavailable, secret.ReasonNetwork, "its name can't be resolved: look at the DNS and at egress rules")
+		return secret.Unavailable, secret.ReasonNetwork, "its name can't be resolved: look at the DNS and at egress rules"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fail(secret.Unavailable, secret.ReasonTimeout, "no answer in time: look at egress rules and at the proxy")
+		return secret.Unavailable, secret.ReasonTimeout, "no answer in time: look at egress rules and at the proxy"
 	case impostor(err):
-		return fail(secret.Unavailable, secret.ReasonIdentity, "its certificate does not prove that it is who it should be: "+
-			"look for a proxy that opens TLS, at the machine's roots and at its clock")
+		return secret.Unavailable, secret.ReasonIdentity, "its certificate does not prove that it is who it should be: " +
+			"look for a proxy that opens TLS, at the machine's roots and at its clock"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fail(secret.Unavailable, secret.ReasonNetwork, "connection refused: look at egress rules and at the proxy")
+		return secret.Unavailable, secret.ReasonNetwork, "connection refused: look at egress rules and at the proxy"
 	}
-	return fail(secret.Unavailable, secret.ReasonNetwork, "the connection broke")
+	return secret.Unavailable, secret.ReasonNetwork, "the connection broke"
 }
 
 // impostor tells whether the other side failed to prove who it is.

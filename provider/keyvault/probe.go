@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/drone-entra/drone-entra/secret"
@@ -15,10 +16,17 @@ import (
 //
 // Any answer but a 401 with Key Vault's own challenge counts as a failure: a captive portal or a proxy answers, too.
 func (v *Vault) Probe(ctx context.Context) error {
+	_, err := v.Challenge(ctx)
+	return err
+}
+
+// Challenge asks as Probe does, and returns which authority and tenant the vault sends us to, as
+// https://login.microsoftonline.com/TENANT. It is whatever the vault says; nobody follows it.
+func (v *Vault) Challenge(ctx context.Context) (authority string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()
-	fail := func(k secret.Kind, r secret.Reason, what string) error {
-		return secret.Fail(k, r, fmt.Sprintf("vault %s (%s): %s", v.alias, v.host, what))
+	fail := func(k secret.Kind, r secret.Reason, what string) (string, error) {
+		return "", secret.Fail(k, r, fmt.Sprintf("vault %s (%s): %s", v.alias, v.host, what))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/secrets?api-version=7.4&maxresults=1", nil)
 	if err != nil {
@@ -40,5 +48,11 @@ func (v *Vault) Probe(ctx context.Context) error {
 	case resp.StatusCode != http.StatusUnauthorized || !strings.Contains(challenge, strings.TrimSuffix(v.scope, "/.default")):
 		return fail(secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("%d without Key Vault's challenge: is there a proxy in between?", resp.StatusCode))
 	}
-	return nil
+	if m := challenged.FindStringSubmatch(challenge); m != nil {
+		authority = m[1]
+	}
+	return authority, nil
 }
+
+// challenged finds the authority in Bearer authorization="https://login.microsoftonline.com/TENANT", resource="…".
+var challenged = regexp.MustCompile(`\bauthorization(?:_uri)?="?(https://[A-Za-z0-9./-]{1,200})`)

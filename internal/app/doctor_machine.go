@@ -1,0 +1,161 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/drone-entra/drone-entra/internal/audit"
+	"github.com/drone-entra/drone-entra/internal/config"
+	"github.com/drone-entra/drone-entra/internal/drone"
+	"github.com/drone-entra/drone-entra/internal/entra"
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// planMachine plans what this machine alone decides.
+func (d *Doctor) planMachine() {
+	d.add("configuration", "address", nil, func(_ context.Context, f *Finding) {
+		address := Address(d.config.Listen, d.env.Getenv)
+		f.Detail = address + ", not bound here"
+		if err := d.config.CheckListen(address, truth(d.env.Getenv("DRONE_ENTRA_PLAIN_HTTP"))); err != nil {
+			f.plain(err)
+		}
+	})
+	d.add("environment", "variables", nil, d.examineEnvironment)
+	d.add("runners", "keys", nil, d.examineKeys)
+	d.add("record", "place", nil, func(_ context.Context, f *Finding) {
+		standing, err := audit.Inspect(d.config.Record.File)
+		f.Detail = d.config.Record.File
+		switch {
+		case err != nil:
+			f.plain(err)
+		case standing.Held:
+			f.Detail += ", held by a running instance: " + standing.Holder
+		case !standing.Exists:
+			f.Detail += ", not there yet, can be made"
+		default:
+			f.Detail += ", can be written"
+		}
+	})
+}
+
+// imds is the machine's metadata endpoint, where managed identities are asked for.
+const imds = "169.254.169.254"
+
+func (d *Doctor) examineEnvironment(_ context.Context, f *Finding) {
+	f.Detail = "no stray credential"
+	if err := entra.CheckEnvironment(d.env.Getenv); err != nil {
+		f.Detail = ""
+		for line := range strings.Lines(err.Error()) {
+			cause, remedy, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			f.fail(cause, remedy)
+		}
+	}
+	for _, w := range overridden(d.config, d.env.Getenv) {
+		f.warn(w, "unset the variable, or take the word out of the configuration")
+	}
+	managed := false
+	for _, i := range d.config.Identities {
+		managed = managed || i.Managed || i.AssertionManaged != ""
+	}
+	for _, name := range []string{"HTTP_PROXY", "http_proxy"} {
+		excepted := slices.ContainsFunc([]string{"NO_PROXY", "no_proxy"}, func(no string) bool {
+			return slices.ContainsFunc(strings.Split(d.env.Getenv(no), ","), func(s string) bool { return s == imds || s == "*" })
+		})
+		if managed && d.env.Getenv(name) != "" && !excepted {
+			f.warn(name+" is set, and managed identities are asked for over plain HTTP: the proxy would get the question, and could read the answer",
+				"add "+imds+" to NO_PROXY")
+			break
+		}
+	}
+}
+
+// examineKeys reads the runners' keys and tries whether the guard would take them.
+func (d *Doctor) examineKeys(_ context.Context, f *Finding) {
+	keys, warnings, err := loadKeys(d.config.Pools, d.env.Getenv)
+	if err == nil {
+		_, err = drone.NewGuard(drone.Options{
+			Keys: keys, Skew: d.config.Limits.Skew, MaxBody: d.config.Limits.Body, Repeats: d.config.Limits.Repeats, Now: d.now,
+		})
+	}
+	if err != nil {
+		f.plain(err)
+		return
+	}
+	for _, w := range warnings {
+		f.warn(w, "write the key without it, for runners as here")
+	}
+	pools := map[string]bool{}
+	for _, k := range keys {
+		pools[k.Pool] = true
+	}
+	f.Detail = counted(len(keys), "key") + " of " + counted(len(pools), "pool")
+}
+
+// Differences between clocks.
+const (
+	clockWarn = time.Minute
+	clockFail = 5 * time.Minute // what Entra's libraries forgive
+)
+
+// planClouds plans the way to each authority that an identity uses, and what time it is there. Managed identities go another
+// way.
+func (d *Doctor) planClouds() {
+	clouds := map[string]*examined{}
+	for _, name := range sorted(d.config.Identities) {
+		c := d.config.Identities[name]
+		if c.Managed {
+			continue
+		}
+		cloud := cloudName(c)
+		if clouds[cloud] == nil {
+			clouds[cloud] = &examined{ahead: new(atomic.Int64)}
+		}
+		d.ids[name] = &examined{ahead: clouds[cloud].ahead}
+	}
+	for _, cloud := range sorted(clouds) {
+		at := clouds[cloud]
+		d.add("entra "+cloud, "way", nil, func(ctx context.Context, f *Finding) {
+			ahead, err := entra.Clock(ctx, d.env.Transport, cloud, d.now)
+			if err != nil {
+				f.error(err)
+				return
+			}
+			at.ahead.Store(int64(ahead))
+			f.Detail = "the authority answers, and its certificate is good"
+		})
+		d.add("entra "+cloud, "clock", []string{stepName("entra "+cloud, "way")}, func(_ context.Context, f *Finding) {
+			examineClock(time.Duration(at.ahead.Load()), f)
+		})
+	}
+}
+
+func examineClock(ahead time.Duration, f *Finding) {
+	off, side := ahead.Abs().Round(time.Second), "ahead"
+	if ahead < 0 {
+		side = "behind"
+	}
+	cause := fmt.Sprintf("this machine's clock is %s %s of Entra's", off, side)
+	const remedy = "set the clock by NTP: assertions, tokens, runners' requests and the dates of secrets are judged by it"
+	switch {
+	case off > clockFail:
+		f.fail(cause, remedy)
+	case off > clockWarn:
+		f.warn(cause, remedy)
+	default:
+		f.Detail = fmt.Sprintf("within %s of Entra's", max(off, 2*time.Second))
+	}
+}
+
+func cloudName(c config.Identity) string {
+	if c.Cloud == "" {
+		return config.CloudPublic
+	}
+	return c.Cloud
+}
+
+// buildKnown tells whether somebody's build was described.
+func (d *Doctor) buildKnown() bool { return d.patient.Build.Repo != (secret.Repo{}) }

@@ -1,0 +1,145 @@
+package entra
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/drone-entra/drone-entra/secret"
+)
+
+// Publication is what an issuer shows to whoever would verify its tokens.
+type Publication struct {
+	Discovery, KeySet string   // the URLs
+	KIDs              []string // as published; any text
+
+	keys map[string]*rsa.PublicKey
+}
+
+// Published fetches an issuer's discovery document and its keys, as Entra does for each assertion: over TLS, without following
+// a redirect. The answer is what this machine sees; Entra asks from the internet and may see something else, so that no answer
+// at all is a mild flaw. It is bounded by ctx.
+func Published(ctx context.Context, transport http.RoundTripper, issuer string) (p Publication, flaw *Flaw) {
+	p.Discovery = strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+	var document struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	if flaw = fetch(ctx, transport, p.Discovery, &document); flaw != nil {
+		return p, flaw
+	}
+	p.KeySet = document.Keys
+	if document.Issuer != issuer {
+		cause := fmt.Sprintf("the discovery document at %s says that its issuer is %.200q, and tokens say %.200q", p.Discovery, document.Issuer, issuer)
+		if strings.TrimSuffix(document.Issuer, "/") == strings.TrimSuffix(issuer, "/") {
+			cause += ": they differ in the slash at the end"
+		}
+		return p, &Flaw{Cause: cause, Remedy: "make both equal to the letter, a slash at the end included"}
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if flaw = fetch(ctx, transport, document.Keys, &set); flaw != nil {
+		return p, flaw
+	}
+	p.keys = map[string]*rsa.PublicKey{}
+	for _, raw := range set.Keys {
+		var key jose.JSONWebKey
+		if json.Unmarshal(raw, &key) != nil {
+			continue // of a kind that is not for RS256
+		}
+		if public, ok := key.Key.(*rsa.PublicKey); ok && key.KeyID != "" {
+			p.KIDs = append(p.KIDs, key.KeyID)
+			p.keys[key.KeyID] = public
+		}
+	}
+	return p, nil
+}
+
+// Proves says why the published keys don't prove the assertion; nil if they do.
+func (p *Publication) Proves(c Claims) *Flaw {
+	key := p.keys[c.KeyID]
+	switch {
+	case key == nil:
+		return &Flaw{
+			Cause: fmt.Sprintf("the key %.80q that signed the assertion is not among those published at %s: %.300q (AADSTS7000272)",
+				c.KeyID, p.KeySet, slices.Sorted(slices.Values(p.KIDs))),
+			Remedy: "publish the issuer's present keys there; after a rotation of the cluster's keys that is what was forgotten",
+		}
+	case rsa.VerifyPKCS1v15(key, crypto.SHA256, c.digest[:], c.signature) != nil:
+		return &Flaw{
+			Cause:  fmt.Sprintf("the assertion's signature does not verify with the key %.80q published at %s (AADSTS700027)", c.KeyID, p.KeySet),
+			Remedy: "look whether the assertion was written only by half, and whether the published keys are another cluster's",
+		}
+	}
+	return nil
+}
+
+// fetch gets one JSON document.
+func fetch(ctx context.Context, transport http.RoundTripper, from string, into any) *Flaw {
+	u, err := url.Parse(from)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return &Flaw{Cause: fmt.Sprintf("%.200q is no https URL to fetch the issuer's documents from", from), Remedy: "publish them over https, and correct jwks_uri"}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return &Flaw{Cause: fmt.Sprintf("no request can be made of %.200q", from), Remedy: "correct the issuer's URL"}
+	}
+	answer, err := client(fence{next: transport}).Do(request)
+	if err != nil {
+		_, _, what := unanswered(err)
+		return &Flaw{Cause: fmt.Sprintf("%.200s does not answer this machine; Entra fetches it from the internet, and may see something else: %s", from, what),
+			Remedy: "open it in a browser outside of this network; if it does not come there, publish it", Mild: true}
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return &Flaw{Cause: fmt.Sprintf("%.200s answers %d instead of a document (AADSTS90061)", from, answer.StatusCode),
+			Remedy: "publish the document there, for everybody and without a redirect"}
+	}
+	content, err := io.ReadAll(answer.Body)
+	if err != nil || json.Unmarshal(content, into) != nil {
+		return &Flaw{Cause: fmt.Sprintf("%.200s is not the JSON document that it should be", from),
+			Remedy: "publish the document as it was made; look for a proxy or a login page in between"}
+	}
+	return nil
+}
+
+// Clock asks the authority of a cloud (public, also if empty, usgovernment or china) what time it is, by the Date of its answer;
+// that proves as well that it is reached, and that its certificate is good. ahead is by how much now is ahead of it, to the
+// second or so. The error is an *secret.Error.
+func Clock(ctx context.Context, transport http.RoundTripper, cloud string, now func() time.Time) (ahead time.Duration, err error) {
+	conf, err := cloudOf(cloud)
+	if err != nil {
+		return 0, secret.Fail(secret.Internal, secret.ReasonInternal, err.Error())
+	}
+	host := authority(conf)
+	fail := func(k secret.Kind, r secret.Reason, what string) (time.Duration, error) {
+		return 0, secret.Fail(k, r, host+": "+what)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/common/v2.0/.well-known/openid-configuration", nil)
+	if err != nil {
+		return fail(secret.Internal, secret.ReasonInternal, "no request can be made of its name")
+	}
+	before := now()
+	answer, err := client(fence{next: transport, host: host}).Do(request)
+	if err != nil {
+		return fail(unanswered(err))
+	}
+	_ = answer.Body.Close()
+	between := now().Sub(before) / 2
+	date, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil {
+		return fail(secret.Garbled, secret.ReasonGarbled, "its answer has no Date: is there a proxy in between?")
+	}
+	return before.Add(between).Sub(date), nil
+}
