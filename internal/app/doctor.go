@@ -82,6 +82,7 @@ type Doctor struct {
 type examined struct {
 	is     *entra.Identity
 	claims entra.Claims
+	failed string        // the first exchange, if it failed and every other one would
 	ahead  *atomic.Int64 // by how many nanoseconds this machine's clock is ahead of the authority's, as far as it is known
 }
 
@@ -173,7 +174,7 @@ func (d *Doctor) examineConfig(_ context.Context, f *Finding) {
 	}
 	f.Detail = counted(len(d.config.Files), "file") + ", " + d.config.Summary()
 	if n := d.Problems.Warnings(); n > 0 {
-		f.warn("it has " + counted(n, "warning"), "look at them with `drone-entra check`")
+		f.warn("it has "+counted(n, "warning"), "look at them with `drone-entra check`")
 	}
 }
 
@@ -201,7 +202,7 @@ func cmpNow(now func() time.Time) func() time.Time {
 // fail notes what is wrong.
 func (f *Finding) fail(cause, remedy string) {
 	f.Verdict = VerdictFail
-	f.Faults = append(f.Faults, Fault{cause, cmp.Or(remedy, "look at the log of the extension")})
+	f.Faults = append(f.Faults, Fault{cause, cmp.Or(remedy, "please report it")})
 }
 
 // warn notes what may be wrong.
@@ -210,6 +211,11 @@ func (f *Finding) warn(cause, remedy string) {
 		f.Verdict = VerdictWarn
 	}
 	f.Faults = append(f.Faults, Fault{cause, remedy})
+}
+
+// skipAfter says that another step has to be put right first.
+func (f *Finding) skipAfter(step string) {
+	f.Verdict, f.After, f.Detail = VerdictSkip, step, "it rests on "+step
 }
 
 // skip says that a fact is missing.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -55,8 +54,19 @@ func (d *Doctor) planIdentity(name string, c config.Identity) {
 		}
 		after = []string{stepName(area, "assertion"), stepName(cloud, "way")}
 	}
-	for _, scope := range d.scopes(name) {
-		d.add(area, exchangeStep(scope), after, func(ctx context.Context, f *Finding) { d.examineExchange(ctx, e, c, scope, f) })
+	scopes := d.scopes(name)
+	for _, scope := range scopes {
+		first := stepName(area, exchangeStep(scopes[0]))
+		d.add(area, exchangeStep(scope), after, func(ctx context.Context, f *Finding) {
+			if e.failed != "" {
+				f.skipAfter(e.failed)
+				return
+			}
+			d.examineExchange(ctx, e, c, scope, f)
+			if f.Verdict == VerdictFail && scope == scopes[0] && !entra.OfScope(entra.Code(f.Faults[0].Cause)) {
+				e.failed = first
+			}
+		}, first)
 	}
 }
 
@@ -92,8 +102,12 @@ func (d *Doctor) scopes(name string) (scopes []string) {
 	if scopes == nil {
 		scopes = append(scopes, keyVaultScope(cloud))
 	}
-	slices.Sort(scopes)
-	return slices.Compact(scopes)
+	seen := map[string]bool{}
+	return slices.DeleteFunc(scopes, func(s string) bool {
+		known := seen[s]
+		seen[s] = true
+		return known
+	})
 }
 
 // examineAssertion decodes what an exchange would show. It is judged by Entra's clock where that is known: a machine whose own
@@ -108,12 +122,14 @@ func (d *Doctor) examineAssertion(ctx context.Context, e *examined, c config.Ide
 		return
 	}
 	e.claims = claims
-	f.Detail = "for " + claims.Subject
 	f.Facts = []Fact{
 		{"issuer", claims.Issuer}, {"subject", claims.Subject}, {"audience", strings.Join(claims.Audience, " ")},
 		{"kid", claims.KeyID}, {"alg", claims.Algorithm}, {"issued", written(claims.Issued)}, {"expires", written(claims.Expires)},
 	}
-	f.flaws(claims.Flaws(c.Cloud, d.now().Add(-time.Duration(e.ahead.Load())))...)
+	now := d.now().Add(-time.Duration(e.ahead.Load()))
+	if f.flaws(claims.Flaws(c.Cloud, now)...); f.Verdict == VerdictOK {
+		f.Detail = "good for " + claims.Expires.Sub(now).Round(time.Minute).String()
+	}
 }
 
 // subjectKnown tells whether the build that was described has a subject, and skips the step if it has none.
@@ -154,7 +170,8 @@ func (d *Doctor) examinePublished(ctx context.Context, e *examined, f *Finding) 
 		f.flaws(*flaw)
 		return
 	}
-	f.Detail = fmt.Sprintf("%s published at %s, the assertion's among them, as this machine sees it; Entra fetches them from the internet", counted(len(p.KIDs), "key"), p.KeySet)
+	f.Detail = "its key is published, as this machine sees it; Entra fetches it from the internet"
+	f.Facts = []Fact{{"keys", p.KeySet}}
 }
 
 // examineExchange gets a token and drops it.

@@ -65,7 +65,8 @@ func (d *Doctor) examineDocuments(ctx context.Context, listed []issuer.Listed, f
 		f.Faults[0].Remedy += "; `drone-entra issuer publish DIR` makes the documents"
 		return
 	}
-	f.Detail = fmt.Sprintf("%s published at %s, as this machine sees it; Entra fetches them from the internet", counted(len(p.KIDs), "key"), p.KeySet)
+	f.Detail = counted(len(p.KIDs), "key") + " published, as this machine sees it; Entra fetches them from the internet"
+	f.Facts = []Fact{{"keys", p.KeySet}}
 	for _, l := range listed {
 		switch {
 		case slices.Contains(p.KIDs, l.KID):

@@ -134,11 +134,11 @@ func (d *Doctor) planClouds() {
 }
 
 func examineClock(ahead time.Duration, f *Finding) {
-	off, side := ahead.Abs().Round(time.Second), "ahead"
+	off, side := ahead.Abs().Round(time.Second), "ahead of"
 	if ahead < 0 {
 		side = "behind"
 	}
-	cause := fmt.Sprintf("this machine's clock is %s %s of Entra's", off, side)
+	cause := fmt.Sprintf("this machine's clock is %s %s Entra's", off, side)
 	const remedy = "set the clock by NTP: assertions, tokens, runners' requests and the dates of secrets are judged by it"
 	switch {
 	case off > clockFail:

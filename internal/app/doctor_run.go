@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -53,7 +54,7 @@ func begin(ctx context.Context, checks []check) []*run {
 			defer func() { <-turns }()
 			r.finding = c.examine(ctx)
 			if r.finding.Verdict == VerdictFail || r.finding.Verdict == VerdictSkip {
-				r.root = stepName(c.area, c.step)
+				r.root = cmp.Or(r.finding.After, stepName(c.area, c.step))
 			}
 		}()
 		byName[stepName(c.area, c.step)] = r
@@ -74,7 +75,8 @@ func lookUp(by map[string]*run, names []string) (found []*run) {
 // skipAfter names the step that has to be put right, which may be some steps back.
 func (r *run) skipAfter(c check, b *run) {
 	r.root = b.root
-	r.finding = Finding{Area: c.area, Step: c.step, Verdict: VerdictSkip, After: b.root, Detail: "it rests on " + b.root}
+	r.finding = Finding{Area: c.area, Step: c.step}
+	r.finding.skipAfter(b.root)
 }
 
 // examine makes one step within its time. One that does not look at its context goes on behind, and is not waited for.

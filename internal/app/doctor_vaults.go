@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // absent is a name that no vault has: a 404 for it proves the right to read.
-const absent = "drone-entra-doctor-looks-for-no-such-secret"
+const absent = "drone-entra-doctor-no-such-secret"
 
 // vaultScope is what a token must be for that opens the vault of that host: the host without its first label.
 func vaultScope(host string) string {
@@ -71,6 +72,9 @@ func (d *Doctor) planReads() {
 	for _, alias := range sorted(d.config.Vaults) {
 		c := d.config.Vaults[alias]
 		ref, known := d.readable(alias)
+		if ref == (secret.Ref{}) {
+			continue // it holds the issuer's keys, and no secret that anybody may read
+		}
 		after := []string{stepName("vault "+alias, "way"), stepName("identity "+c.Identity, exchangeStep(vaultScope(c.Host)))}
 		var err error
 		if d.identities[c.Identity] != nil { // else its step says why, and this one is skipped
@@ -90,24 +94,35 @@ func (d *Doctor) planReads() {
 }
 
 // readable is what to read of a vault: what was asked for, else the first secret that a binding names literally. known is false
-// where none does.
+// where none does; then it is a name that is not there, and that a pattern of a binding fits if one does, since the identity's
+// role may have a condition on names. It is the zero one for a vault that holds keys of our issuer and nothing for a build.
 func (d *Doctor) readable(alias string) (ref secret.Ref, known bool) {
 	if d.patient.Secret.Vault == alias {
 		return d.patient.Secret, true
 	}
 	for _, b := range d.config.Rules.Bindings {
 		for _, p := range b.Read {
-			if ref, err := secret.ParseRef(strings.TrimSuffix(p.String(), "@*")); err == nil && ref.Vault == alias {
-				return ref, true
+			text := strings.TrimSuffix(p.String(), "@*")
+			if r, err := secret.ParseRef(text); err == nil && r.Vault == alias {
+				return r, true
+			}
+			at, name, _ := strings.Cut(text, "/")
+			fitting, err := secret.ParseRef(alias + "/" + strings.ReplaceAll(name, "*", absent))
+			if (at == alias || strings.Contains(at, "*")) && err == nil && ref.Name == "" {
+				ref = secret.Ref{Vault: alias, Name: fitting.Name}
 			}
 		}
 		for _, name := range sorted(b.Names) {
-			if ref := b.Names[name]; ref.Vault == alias {
-				return ref, true
+			if r := b.Names[name]; r.Vault == alias {
+				return r, true
 			}
 		}
 	}
-	return secret.Ref{Vault: alias, Name: absent}, false
+	keys := d.config.Issuer != nil && slices.ContainsFunc(d.config.Issuer.Keys, func(k config.IssuerKey) bool { return k.Vault == alias })
+	if ref.Name == "" && !keys {
+		ref = secret.Ref{Vault: alias, Name: absent}
+	}
+	return ref, false
 }
 
 // examineSecret reads one secret, judges it as for a build, and drops its value.
@@ -160,7 +175,7 @@ func (d *Doctor) examineRight(ctx context.Context, ref secret.Ref, f *Finding) {
 	}
 	switch {
 	case err == nil || e.Reason == secret.ReasonNotFound:
-		f.Detail = "no binding names a secret of it literally; one that is not there was asked for, and the identity may read"
+		f.Detail = "the identity may read: asked for " + ref.Name + ", it answered that there is none"
 	case e.Reason == secret.ReasonVaultRefused && strings.Contains(e.Detail, "ForbiddenByRbac"):
 		// A condition on names refuses this name as it should, and says nothing else than no role at all.
 		cause, remedy := diagnose(e)

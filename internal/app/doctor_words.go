@@ -32,12 +32,19 @@ func diagnose(e *secret.Error, prefixes ...string) (cause, remedy string) {
 	return cause, remedy
 }
 
-// split finds the remedy behind a sentence's last colon, or its last semicolon. Our errors have one there, and begin it with a
-// verb or a question; what begins with another word belongs to the cause.
+// split finds the remedy: the last clause behind a colon that says what to do, or behind a semicolon where there is none. Our errors
+// begin it with a verb or a question; what begins with another word belongs to the cause, or to the remedy itself.
 func split(text string) (cause, remedy string) {
 	for _, sep := range []string{": ", "; "} {
-		if cause, remedy, ok := cutLast(text, sep); ok && advises(remedy) {
-			return cause, remedy
+		for end := len(text); ; {
+			at := strings.LastIndex(text[:end], sep)
+			if at < 0 {
+				break
+			}
+			if rest := text[at+len(sep):]; advises(rest) {
+				return text[:at], rest
+			}
+			end = at
 		}
 	}
 	return text, ""
@@ -89,5 +96,5 @@ func usual(r secret.Reason) string {
 	case secret.ReasonKey:
 		return "correct the key in the binding, or what the secret holds"
 	}
-	return "look at the log of the extension"
+	return "please report it"
 }

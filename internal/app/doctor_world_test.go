@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -9,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/drone-entra/drone-entra/internal/app"
 	"github.com/drone-entra/drone-entra/internal/emulator"
+	"github.com/drone-entra/drone-entra/internal/entra"
 	"github.com/drone-entra/drone-entra/internal/issuer"
 	"github.com/drone-entra/drone-entra/provider/keyvault"
 	"github.com/drone-entra/drone-entra/secret"
@@ -68,7 +72,7 @@ vaults:
 tokens:
   arm: {identity: pay, scope: https://management.azure.com/.default}
 bindings:
-  - {id: ci, repos: [acme/app], read: ["shared/ci-token", "tokens/*"]}
+  - {id: ci, repos: [acme/app], read: ["shared/ci-token", "sign/ci-*", "tokens/*"]}
 record: {file: DIR/audit.jsonl}
 `
 
@@ -220,4 +224,50 @@ func (s *site) examine() findings {
 	}
 	s.canary(f.text)
 	return f
+}
+
+// machine is the machine's managed identity, which reads the issuer's keys.
+func (s *site) machine() *entra.Identity {
+	s.t.Helper()
+	transport := s.Transport()
+	i, err := entra.New(entra.Options{Name: "vm", Managed: true, ClientID: vmClient, Transport: transport, Log: zerolog.Nop()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(i.Close)
+	return i
+}
+
+// sprint is everything that a Finding can show.
+func sprint(f app.Finding) string {
+	return fmt.Sprintf("%-4s %s: %s  %s\n%s", f.Verdict, f.Area, f.Step, f.Detail, indented(f))
+}
+
+func indented(f app.Finding) (text string) {
+	for _, fact := range f.Facts {
+		text += "     " + fact.Name + " " + fact.Value + "\n"
+	}
+	for _, fault := range f.Faults {
+		text += "     cause  " + fault.Cause + "\n     remedy " + fault.Remedy + "\n"
+	}
+	for _, command := range f.Commands {
+		text += "     " + command + "\n"
+	}
+	return text
+}
+
+// canary fails on whatever must not be seen: tokens and parts of one, values, the runners' key.
+func (s *site) canary(text string) {
+	s.t.Helper()
+	forbidden := []string{"eyJ", value, runnerKey}
+	for _, part := range strings.Split(s.token, ".") {
+		if len(part) > 16 {
+			forbidden = append(forbidden, part)
+		}
+	}
+	for _, f := range forbidden {
+		if strings.Contains(text, f) {
+			s.t.Errorf("%.20q… is in\n%s", f, text)
+		}
+	}
 }

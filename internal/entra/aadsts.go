@@ -34,7 +34,7 @@ func remedy(code int) string {
 	case 90061:
 		return "Entra can't fetch the issuer's discovery document or its keys: publish them on the public internet, without a login, a filter of addresses or a redirect"
 	case 700027:
-		return "the assertion's signature does not verify: the issuer's published keys are of another cluster or out of date"
+		return "the assertion's signature does not verify, as the issuer's published keys are of another cluster or out of date: publish the present ones"
 	case 50027:
 		return "the assertion is no well-formed JWT: look at what writes its file"
 	case 50013, 500133:

@@ -80,9 +80,9 @@ var (
 	errMissing   = errors.New("does not exist: is the pod labelled azure.workload.identity/use, and the token's volume mounted?")
 	errForbidden = errors.New("may not be read: look at its owner and mode, and at fsGroup in the pod")
 	errIrregular = errors.New("is not a regular file: name the token's file itself")
-	errHuge      = fmt.Errorf("holds more than %d KiB: it is no token", maxTokenFile>>10)
-	errEmpty     = errors.New("is empty: whoever projects the token has not written it")
-	errNoJWT     = errors.New("does not hold a JWT: it must hold the token alone")
+	errHuge      = fmt.Errorf("holds more than %d KiB, which no token does: name the token's file itself", maxTokenFile>>10)
+	errEmpty     = errors.New("is empty: look at what projects the token, which has not written it")
+	errNoJWT     = errors.New("does not hold a JWT: let it hold the token alone, and look whether it was written only by half")
 	errUnread    = errors.New("can't be read")
 )
 

@@ -36,6 +36,15 @@ func Unfederated(code string) bool {
 	return false
 }
 
+// OfScope tells whether a refusal with this code is about what the token is for, and not about who asks.
+func OfScope(code string) bool {
+	switch code {
+	case "AADSTS500011", "AADSTS70011", "AADSTS1002012":
+		return true
+	}
+	return false
+}
+
 // Code finds the AADSTS code in the text of one of our errors; "" if there is none.
 func Code(text string) string { return code(text) }
 

@@ -141,5 +141,5 @@ func Clock(ctx context.Context, transport http.RoundTripper, cloud string, now f
 	if err != nil {
 		return fail(secret.Garbled, secret.ReasonGarbled, "its answer has no Date: is there a proxy in between?")
 	}
-	return before.Add(between).Sub(date), nil
+	return before.Add(between).Sub(date.Add(time.Second / 2)), nil // a Date has whole seconds, cut off
 }

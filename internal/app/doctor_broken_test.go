@@ -1,0 +1,220 @@
+package app_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/drone-entra/drone-entra/internal/app"
+	"github.com/drone-entra/drone-entra/internal/emulator"
+)
+
+// broken is an installation with one thing wrong, and what a doctor has to say of it.
+type broken struct {
+	name   string
+	text   string // two, unless it says otherwise
+	spoil  func(*site)
+	step   string      // the one that tells
+	as     app.Verdict // how; fail, unless it says otherwise
+	cause  []string
+	remedy []string
+	skips  []string // which rest on it, all of them
+	others []string // which tell of the same fault in their way, and may do so
+}
+
+// What rests on the identity pay in the installation two.
+const (
+	payAssertion = "identity pay: assertion"
+	payIssuer    = "identity pay: issuer"
+	payARM       = "identity pay: token for https://management.azure.com"
+	payVault     = "identity pay: token for https://vault.azure.net"
+	tokenARM     = "token arm: made"
+	readShared   = "vault shared: read"
+)
+
+var (
+	onAssertion = []string{payIssuer, payVault, payARM, tokenARM, readShared}
+	onExchange  = []string{payARM, tokenARM, readShared}
+)
+
+// assertion has the identity pay show another assertion.
+func assertion(o emulator.AssertionOptions) func(*site) { return func(s *site) { s.project(o) } }
+
+// file has the identity pay find something else than a token.
+func file(content string) func(*site) { return func(s *site) { s.write(content) } }
+
+// application has Entra know another application, whose client ID takes the place of pay's.
+func application(o emulator.App) func(*site) {
+	return func(s *site) {
+		o.ClientID = "11110000-3333-4444-8555-666677778888"
+		if o.Tenant == "" {
+			o.Tenant = tenant
+		}
+		s.Register(o)
+		s.text = strings.ReplaceAll(s.text, payClient, o.ClientID)
+	}
+}
+
+// refusal has Entra answer with a code.
+func refusal(code int) func(*site) {
+	return func(s *site) {
+		s.Fault(emulator.TokenEndpoint(), emulator.Fault{AADSTS: code, Status: http.StatusBadRequest})
+	}
+}
+
+func fault(at func(*site) emulator.Target, f emulator.Fault) func(*site) {
+	return func(s *site) { s.Fault(at(s), f) }
+}
+
+func host(name string) func(*site) emulator.Target {
+	return func(*site) emulator.Target { return emulator.Host(name) }
+}
+
+func shared(s *site) *emulator.Vault { return s.Vault("kv-shared.vault.azure.net", tenant) }
+
+func theSecret(s *site) emulator.Target { return shared(s).Secret("ci-token") }
+
+func forbidden(code string) emulator.Fault {
+	return emulator.Fault{Status: http.StatusForbidden, Body: `{"error":{"code":"Forbidden","message":"canary","innererror":{"code":"` + code + `"}}}`}
+}
+
+func configured(old, new string) func(*site) {
+	return func(s *site) { s.text = strings.Replace(s.text, old, new, 1) }
+}
+
+func environment(name, value string) func(*site) {
+	return func(s *site) { s.env[name] = value }
+}
+
+var brokenInstallations = []broken{
+	{name: "the configuration", spoil: configured("bindings:", "bindigs:"), step: "configuration: files", cause: []string{"bindigs"}, remedy: []string{"drone-entra check"}},
+	{name: "an address that all reach in clear", spoil: configured("record:", "listen: {address: \"0.0.0.0:3000\"}\nrecord:"), step: "configuration: address", cause: []string{"0.0.0.0:3000"}, remedy: []string{"listen.tls"}},
+	{name: "a client secret", spoil: environment("AZURE_CLIENT_SECRET", "canary-value"), step: "environment: variables", cause: []string{"AZURE_CLIENT_SECRET"}, remedy: []string{"federated credential"}},
+	{name: "a proxy before the metadata", spoil: environment("HTTP_PROXY", "http://proxy:3128"), step: "environment: variables", as: app.VerdictWarn, cause: []string{"HTTP_PROXY", "managed"}, remedy: []string{"169.254.169.254", "NO_PROXY"}},
+	{name: "no key of the runners", spoil: environment("DRONE_SECRET", ""), step: "runners: keys", cause: []string{"there is no key"}, remedy: []string{"DRONE_SECRET"}},
+	{name: "a short key", spoil: environment("DRONE_SECRET", "canary-value"), step: "runners: keys", cause: []string{"12 bytes"}, remedy: []string{"openssl rand"}},
+	{name: "the record's directory", spoil: configured("DIR/audit.jsonl", "DIR/nowhere/audit.jsonl"), step: "record: place", cause: []string{"no directory"}, remedy: []string{"make it"}},
+	{name: "a directory as the record", spoil: configured("DIR/audit.jsonl", "DIR"), step: "record: place", cause: []string{"directory"}, remedy: []string{"another file"}},
+	{name: "no tenant", spoil: configured("tenant_id: TENANT, ", ""), step: "identity pay: settings", cause: []string{"tenant_id", "AZURE_TENANT_ID"}, remedy: []string{"set one of them"}, skips: append([]string{payAssertion}, onAssertion...)},
+
+	{name: "the token's file is missing", spoil: func(s *site) { _ = os.RemoveAll(filepath.Join(s.dir, "token")) }, step: payAssertion, cause: []string{"does not exist"}, remedy: []string{"azure.workload.identity/use"}, skips: onAssertion},
+	{name: "it is empty", spoil: file(""), step: payAssertion, cause: []string{"is empty"}, remedy: []string{"what projects the token"}, skips: onAssertion},
+	{name: "it is a directory", spoil: configured("DIR/token/token", "DIR/token"), step: payAssertion, cause: []string{"not a regular file"}, remedy: []string{"name the token's file"}, skips: onAssertion},
+	{name: "it is binary", spoil: file(strings.Repeat("\x00\xff", 600)), step: payAssertion, cause: []string{"does not hold a JWT"}, remedy: []string{"token alone"}, skips: onAssertion},
+	{name: "it is huge", spoil: file(strings.Repeat("canary-value", 10_000)), step: payAssertion, cause: []string{"64 KiB"}, remedy: []string{"name the token's file"}, skips: onAssertion},
+	{name: "it is written by half", spoil: func(s *site) { a := s.Assertion(emulator.AssertionOptions{}); s.write(a[:len(a)/2]) }, step: payAssertion, cause: []string{"JWT"}, remedy: []string{"token alone"}, skips: onAssertion},
+	{name: "its signature is written by half", spoil: func(s *site) { a := s.Assertion(emulator.AssertionOptions{}); s.write(a[:len(a)-100]) }, step: payIssuer, cause: []string{"does not verify"}, remedy: []string{"by half"}, others: []string{payVault}, skips: onExchange},
+
+	{name: "an expired assertion", spoil: assertion(emulator.AssertionOptions{Lifetime: -time.Hour, IssuedAt: time.Now()}), step: payAssertion, cause: []string{"expired", "AADSTS700024"}, remedy: []string{"kubelet"}, skips: onAssertion},
+	{name: "an assertion of tomorrow", spoil: assertion(emulator.AssertionOptions{IssuedAt: time.Now().Add(24 * time.Hour)}), step: payAssertion, cause: []string{"not valid before"}, remedy: []string{"clock"}, skips: onAssertion},
+	{name: "an assertion of a month", spoil: assertion(emulator.AssertionOptions{Lifetime: 720 * time.Hour}), step: payAssertion, cause: []string{"25 hours", "AADSTS70023"}, remedy: []string{"expirationSeconds"}, skips: onAssertion},
+	{name: "no kid", spoil: assertion(emulator.AssertionOptions{NoKeyID: true}), step: payAssertion, cause: []string{"no kid", "AADSTS7000272"}, remedy: []string{"name the key"}, skips: onAssertion},
+	{name: "another algorithm", spoil: assertion(emulator.AssertionOptions{Algorithm: "PS256"}), step: payAssertion, cause: []string{"PS256", "RS256"}, remedy: []string{"RSA key"}, skips: onAssertion},
+	{name: "another audience", spoil: assertion(emulator.AssertionOptions{Audience: "sts.example"}), step: payAssertion, cause: []string{"sts.example", "api://AzureADTokenExchange", "AADSTS700212"}, remedy: []string{"audience api://AzureADTokenExchange"}, skips: onAssertion},
+	{name: "another cloud's audience", spoil: assertion(emulator.AssertionOptions{Audience: "api://AzureADTokenExchangeUSGov"}), step: payAssertion, cause: []string{"across clouds"}, remedy: []string{"audience api://AzureADTokenExchange"}, skips: onAssertion},
+	{name: "another cloud's issuer", spoil: assertion(emulator.AssertionOptions{Issuer: "https://login.microsoftonline.us/" + tenant + "/v2.0"}), step: payAssertion, cause: []string{"across clouds", "AADSTS900382"}, remedy: []string{"same cloud"}, skips: onAssertion},
+	{name: "an issuer over http", spoil: assertion(emulator.AssertionOptions{Issuer: "http://oidc.cluster.example"}), step: payAssertion, cause: []string{"not https"}, remedy: []string{"https URL"}, skips: onAssertion},
+	{name: "an issuer inside the cluster", spoil: assertion(emulator.AssertionOptions{Issuer: "https://kubernetes.default.svc.cluster.local"}), step: payAssertion, cause: []string{"private network", "AADSTS90061"}, remedy: []string{"--service-account-issuer"}, skips: onAssertion},
+	{name: "a newline in the subject", spoil: assertion(emulator.AssertionOptions{Subject: emulator.DefaultSubject + "\n"}), step: payAssertion, cause: []string{"newline"}, remedy: []string{"byte by byte"}, skips: onAssertion},
+	{name: "a blank behind the subject", spoil: assertion(emulator.AssertionOptions{Subject: emulator.DefaultSubject + " "}), step: payAssertion, cause: []string{"ends with a blank"}, remedy: []string{"byte by byte"}, skips: onAssertion},
+
+	{name: "a kid that is not published", spoil: assertion(emulator.AssertionOptions{KeyID: "old-key"}), step: payIssuer, cause: []string{"old-key", "AADSTS7000272"}, remedy: []string{"publish"}, others: []string{payVault}, skips: onExchange},
+	{name: "a key of the same name", spoil: assertion(emulator.AssertionOptions{WrongKey: true}), step: payIssuer, cause: []string{"does not verify", "AADSTS700027"}, remedy: []string{"another cluster's"}, others: []string{payVault}, skips: onExchange},
+	{name: "a slash behind the issuer", spoil: assertion(emulator.AssertionOptions{Issuer: "https://oidc.cluster.example/"}), step: payIssuer, cause: []string{"slash"}, remedy: []string{"to the letter"}, others: []string{payVault}, skips: onExchange},
+	{name: "no discovery document", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Status: 404}), step: payIssuer, cause: []string{"404", "AADSTS90061"}, remedy: []string{"publish"}, others: []string{payVault}, skips: onExchange},
+	{name: "a login page before the documents", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Kind: emulator.HTML}), step: payIssuer, cause: []string{"not the JSON"}, remedy: []string{"login page"}, others: []string{payVault}, skips: onExchange},
+	{name: "an issuer that does not resolve", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Kind: emulator.UnknownHost}), step: payIssuer, as: app.VerdictWarn, cause: []string{"can't be resolved", "from the internet"}, remedy: []string{"outside of this network"}, others: []string{payVault}, skips: onExchange},
+
+	{name: "another subject", spoil: application(emulator.App{Subject: "system:serviceaccount:other:other"}), step: payVault, cause: []string{"AADSTS700213"}, remedy: []string{"copy sub", "made just now"}, skips: onExchange},
+	{name: "a subject in capitals", spoil: application(emulator.App{Subject: strings.ToUpper(emulator.DefaultSubject)}), step: payVault, cause: []string{"AADSTS7002138", "upper and lower case"}, remedy: []string{"delete the federated credential"}, skips: onExchange},
+	{name: "another issuer", spoil: application(emulator.App{Issuer: "https://oidc.cluster.example/"}), step: payVault, cause: []string{"AADSTS700211"}, remedy: []string{"slash"}, skips: onExchange},
+	{name: "a federated credential for another audience", spoil: application(emulator.App{Audience: "api://other"}), step: payVault, cause: []string{"AADSTS700212"}, remedy: []string{"api://AzureADTokenExchange"}, skips: onExchange},
+	{name: "no federated credential", spoil: application(emulator.App{Unfederated: true}), step: payVault, cause: []string{"AADSTS70025"}, remedy: []string{"add one", "wait"}, skips: onExchange},
+	{name: "an application of another tenant", spoil: application(emulator.App{Tenant: otherTenant}), step: payVault, cause: []string{"AADSTS700016"}, remedy: []string{"client_id"}, skips: onExchange},
+	{name: "no such tenant", spoil: configured("TENANT", "00000000-2222-4333-8444-555555555555"), step: payVault, cause: []string{"AADSTS90002"}, remedy: []string{"tenant_id"}, others: []string{"vault shared: way"}, skips: onExchange},
+	{name: "Conditional Access", spoil: refusal(53003), step: payVault, cause: []string{"AADSTS53003", "Conditional Access"}, remedy: []string{"egress address"}, skips: onExchange},
+	{name: "a policy of the tenant", spoil: refusal(700238), step: payVault, cause: []string{"AADSTS700238"}, remedy: []string{"administrator"}, skips: onExchange},
+	{name: "Entra is down", spoil: fault(func(*site) emulator.Target { return emulator.TokenEndpoint() }, emulator.Fault{Status: 503}), step: payVault, cause: []string{"503"}, remedy: []string{"ask again"}, skips: onExchange},
+	{name: "a proxy that opens TLS", spoil: fault(host(login), emulator.Fault{Kind: emulator.UntrustedCertificate}), step: "entra public: way", cause: []string{"certificate"}, remedy: []string{"proxy that opens TLS"}, skips: append([]string{"entra public: clock", payVault}, onExchange...)},
+	{name: "Entra's name does not resolve", spoil: fault(host(login), emulator.Fault{Kind: emulator.UnknownHost}), step: "entra public: way", cause: []string{"can't be resolved"}, remedy: []string{"DNS"}, skips: append([]string{"entra public: clock", payVault}, onExchange...)},
+	{name: "a clock three minutes ahead", spoil: func(s *site) { s.ahead = 3 * time.Minute }, step: "entra public: clock", as: app.VerdictWarn, cause: []string{"ahead of Entra's"}, remedy: []string{"NTP"}},
+	{name: "a clock half an hour behind", spoil: func(s *site) { s.ahead = -30 * time.Minute }, step: "entra public: clock", cause: []string{"behind Entra's"}, remedy: []string{"NTP"}},
+
+	{name: "no such managed identity", spoil: configured(vmClient, "22220000-3333-4444-8555-666677778888"), step: "identity vm: token for https://vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign the managed identity"}, skips: []string{"vault sign: read"}},
+
+	{name: "a vault of another tenant", spoil: func(s *site) {
+		s.Vault("kv-else.vault.azure.net", otherTenant)
+		configured("kv-shared", "kv-else")(s)
+	}, step: "vault shared: way", cause: []string{otherTenant, tenant}, remedy: []string{"tenant_id"}, skips: []string{readShared}},
+	{name: "a vault that does not resolve", spoil: configured("kv-shared", "kv-nowhere"), step: "vault shared: way", cause: []string{"can't be resolved"}, remedy: []string{"url"}, skips: []string{readShared}},
+	{name: "a proxy before the vault", spoil: fault(host("kv-shared.vault.azure.net"), emulator.Fault{Kind: emulator.UntrustedCertificate}), step: "vault shared: way", cause: []string{"certificate"}, remedy: []string{"proxy that opens TLS"}, skips: []string{readShared}},
+	{name: "the vault's firewall", spoil: fault(theSecret, forbidden("ForbiddenByFirewall")), step: readShared, cause: []string{"ForbiddenByFirewall"}, remedy: []string{"allow it", "private link"}},
+	{name: "no role", spoil: func(s *site) { shared(s).Forbid(payClient) }, step: readShared, cause: []string{"ForbiddenByRbac"}, remedy: []string{"Key Vault Secrets User", "minutes"}},
+	{name: "no right in the access policy", spoil: fault(theSecret, forbidden("AccessDenied")), step: readShared, cause: []string{"access policy"}, remedy: []string{"add it there"}},
+	{name: "a deleted secret", spoil: func(s *site) { shared(s).Delete("ci-token") }, step: readShared, cause: []string{"404", "may read"}, remedy: []string{"az keyvault secret recover --vault-name kv-shared --name ci-token"}},
+	{name: "a disabled secret", spoil: func(s *site) { shared(s).Update("ci-token", "", emulator.Disabled()) }, step: readShared, cause: []string{"disabled"}, remedy: []string{"enable"}},
+	{name: "an expired secret", spoil: func(s *site) { shared(s).Update("ci-token", "", emulator.Expires(time.Now().Add(-time.Hour))) }, step: readShared, cause: []string{"expired"}, remedy: []string{"new version"}},
+	{name: "a secret of tomorrow", spoil: func(s *site) { shared(s).Update("ci-token", "", emulator.NotBefore(time.Now().Add(time.Hour))) }, step: readShared, cause: []string{"not valid before"}, remedy: []string{"activation date"}},
+	{name: "a secret that ends tomorrow", spoil: func(s *site) { shared(s).Update("ci-token", "", emulator.Expires(time.Now().Add(24*time.Hour))) }, step: readShared, as: app.VerdictWarn, cause: []string{"expires in"}, remedy: []string{"rotate"}},
+	{name: "a key that the secret lacks", spoil: func(s *site) { s.secret = "shared/ci-token/user" }, step: readShared, cause: []string{"user"}, remedy: []string{"key"}},
+	{name: "no role and no name to read", spoil: func(s *site) { s.Vault("kv-sign.vault.azure.net", tenant).Forbid(vmClient) }, step: "vault sign: read", as: app.VerdictWarn, cause: []string{"ForbiddenByRbac", "condition"}, remedy: []string{"--secret"}},
+}
+
+// A doctor names the one cause and its remedy, skips what rests on it, and finds everything else sound.
+func TestDoctorOfBrokenInstallations(t *testing.T) {
+	t.Parallel()
+	for _, b := range brokenInstallations {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			if b.text == "" {
+				b.text = two
+			}
+			s := newSite(t, b.text)
+			b.spoil(s)
+			s.examine().only(b)
+		})
+	}
+}
+
+// only checks that just this is wrong.
+func (f findings) only(b broken) {
+	f.t.Helper()
+	if b.as == "" {
+		b.as = app.VerdictFail
+	}
+	told := f.step[b.step]
+	if told.Verdict != b.as || len(told.Faults) == 0 {
+		f.t.Fatalf("%s is %q, want %s\n%s", b.step, told.Verdict, b.as, f.text)
+	}
+	for text, wants := range map[string][]string{told.Faults[0].Cause: b.cause, told.Faults[0].Remedy: b.remedy} {
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				f.t.Errorf("%q is not in %q", want, text)
+			}
+		}
+	}
+	expected := map[string]bool{b.step: true}
+	for _, name := range b.others {
+		expected[name] = true
+	}
+	for _, name := range b.skips {
+		expected[name] = true
+		if skipped := f.step[name]; skipped.Verdict != app.VerdictSkip || !expected[skipped.After] {
+			f.t.Errorf("%s is %q, after %q", name, skipped.Verdict, skipped.After)
+		}
+	}
+	for _, one := range f.all {
+		name := one.Area + ": " + one.Step
+		if !expected[name] && one.Verdict != app.VerdictOK {
+			f.t.Errorf("this has nothing to do with it:\n%s", sprint(one))
+		}
+		for _, fault := range one.Faults {
+			if fault.Remedy == "please report it" || fault.Cause == "" || fault.Remedy == "" || strings.ContainsAny(fault.Cause+fault.Remedy, "\n\r\x00") {
+				f.t.Errorf("%s: %q, %q", name, fault.Cause, fault.Remedy)
+			}
+		}
+	}
+}
