@@ -29,8 +29,8 @@ type broken struct {
 const (
 	payAssertion = "identity pay: assertion"
 	payIssuer    = "identity pay: issuer"
-	payARM       = "identity pay: token for https://management.azure.com"
-	payVault     = "identity pay: token for https://vault.azure.net"
+	payARM       = "identity pay: token for management.azure.com"
+	payVault     = "identity pay: token for vault.azure.net"
 	tokenARM     = "token arm: made"
 	readShared   = "vault shared: read"
 )
@@ -143,7 +143,7 @@ var brokenInstallations = []broken{
 	{name: "a clock three minutes ahead", spoil: func(s *site) { s.ahead = 3 * time.Minute }, step: "entra public: clock", as: app.VerdictWarn, cause: []string{"ahead of Entra's"}, remedy: []string{"NTP"}},
 	{name: "a clock half an hour behind", spoil: func(s *site) { s.ahead = -30 * time.Minute }, step: "entra public: clock", cause: []string{"behind Entra's"}, remedy: []string{"NTP"}},
 
-	{name: "no such managed identity", spoil: configured(vmClient, "22220000-3333-4444-8555-666677778888"), step: "identity vm: token for https://vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign the managed identity"}, skips: []string{"vault sign: read"}},
+	{name: "no such managed identity", spoil: configured(vmClient, "22220000-3333-4444-8555-666677778888"), step: "identity vm: token for vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign the managed identity"}, skips: []string{"vault sign: read"}},
 
 	{name: "a vault of another tenant", spoil: func(s *site) {
 		s.Vault("kv-else.vault.azure.net", otherTenant)
@@ -161,7 +161,44 @@ var brokenInstallations = []broken{
 	{name: "a secret that ends tomorrow", spoil: func(s *site) { shared(s).Update("ci-token", "", emulator.Expires(time.Now().Add(24*time.Hour))) }, step: readShared, as: app.VerdictWarn, cause: []string{"expires in"}, remedy: []string{"rotate"}},
 	{name: "a key that the secret lacks", spoil: func(s *site) { s.secret = "shared/ci-token/user" }, step: readShared, cause: []string{"user"}, remedy: []string{"key"}},
 	{name: "no role and no name to read", spoil: func(s *site) { s.Vault("kv-sign.vault.azure.net", tenant).Forbid(vmClient) }, step: "vault sign: read", as: app.VerdictWarn, cause: []string{"ForbiddenByRbac", "condition"}, remedy: []string{"--secret"}},
+
+	{name: "a key that nobody has published", text: everything, spoil: func(s *site) {
+		s.publish(issuerURL, s.Vault("kv-sign.vault.azure.net", tenant).SetKey("drone-issuer"))
+	}, step: "issuer: documents", cause: []string{"signs now", "AADSTS7000272"}, remedy: []string{"publish the key set"},
+		others: []string{repoVault, envVault}, skips: onIssued[4:]},
+	{name: "documents of an issuer with a slash", text: everything, spoil: func(s *site) { s.publish(issuerURL+"/", s.version) },
+		step: "issuer: documents", cause: []string{"slash"}, remedy: []string{"to the letter", "issuer publish"}, others: []string{repoVault, envVault}, skips: onIssued[4:]},
+	{name: "no documents of our issuer", text: everything, spoil: fault(host("oidc.acme.example"), emulator.Fault{Status: 404}),
+		step: "issuer: documents", cause: []string{"404"}, remedy: []string{"issuer publish"}, others: []string{repoVault, envVault}, skips: onIssued[4:]},
+	{name: "no right to the issuer's key", text: everything, spoil: func(s *site) { s.Vault("kv-sign.vault.azure.net", tenant).ForbidKeys(vmClient) },
+		step: "issuer: keys", cause: []string{"ForbiddenByRbac"}, remedy: []string{"Key Vault Crypto User"}, skips: append([]string{"issuer: documents", "token aws: made"}, onIssued...)},
+	{name: "a version of the key that is not there", text: everything, spoil: configured("VERSION", strings.Repeat("0", 32)),
+		step: "issuer: keys", cause: []string{"404", "no such version"}, remedy: []string{"recover it"}, skips: append([]string{"issuer: documents", "token aws: made"}, onIssued...)},
+	{name: "a disabled key", text: everything, spoil: func(s *site) { s.Vault("kv-sign.vault.azure.net", tenant).SetKeyEnabled("drone-issuer", "", false) },
+		step: "identity repo: assertion", cause: []string{"disabled"}, remedy: []string{"enable it"}, others: []string{"identity env: assertion", "token aws: made"}, skips: onIssued[2:]},
+	{name: "the identity of the issuer's vault", text: everything, spoil: configured("vm: {managed: {client_id: "+vmClient, "vm: {managed: {client_id: 22220000-3333-4444-8555-666677778888"),
+		step: "identity vm: token for vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign"},
+		skips: append([]string{"issuer: keys", "issuer: documents", "token aws: made"}, onIssued...)},
+	{name: "a repository without a federated credential", text: everything, spoil: func(s *site) {
+		s.build.Repo.UID = "43"
+		configured(`"42":`, `"43":`)(s)
+		s.Register(emulator.App{Tenant: tenant, ClientID: envClient, Issuer: issuerURL, Subject: "drone:drone.acme.example:repo:43:environment:prod"})
+	}, step: repoVault, cause: []string{"AADSTS700213", "drone:drone.acme.example:repo:43"}, remedy: []string{"copy sub"}, skips: []string{"vault own: read"}},
+	{name: "a repository without a client", text: everything, spoil: configured(`"42":`, `"44":`), step: "identity env: assertion", cause: []string{"no client is listed", `"42"`},
+		remedy: []string{"add it to the identity's clients"}, skips: []string{envVault, "vault prod: read"}},
+	{name: "no right in the registry", text: everything, spoil: func(s *site) { s.Registry("acme.azurecr.io", tenant).Forbid(payClient) },
+		step: "token acr: made", cause: []string{"401", "does not let identity pay in"}, remedy: []string{"assign"}},
+	{name: "no such registry", text: everything, spoil: configured("acme.azurecr.io", "acmee.azurecr.io"), step: "token acr: made", cause: []string{"resolved"}, remedy: []string{"DNS"}},
+	{name: "a token that lives for too short", text: everything, spoil: configured("min_life: 30m", "min_life: 2h"), step: "token arm: made", cause: []string{"min_life"}, remedy: []string{"lower min_life"}},
 }
+
+// What rests on the identities of our own issuer in the installation that has everything.
+var onIssued = []string{"identity repo: assertion", "identity env: assertion", repoVault, envVault, "vault own: read", "vault prod: read"}
+
+const (
+	repoVault = "identity repo: token for vault.azure.net"
+	envVault  = "identity env: token for vault.azure.net"
+)
 
 // A doctor names the one cause and its remedy, skips what rests on it, and finds everything else sound.
 func TestDoctorOfBrokenInstallations(t *testing.T) {

@@ -80,7 +80,9 @@ func issuerSteps(c config.Identity, steps ...string) (names []string) {
 	return names
 }
 
-func exchangeStep(scope string) string { return "token for " + strings.TrimSuffix(scope, "/.default") }
+func exchangeStep(scope string) string {
+	return "token for " + strings.TrimPrefix(strings.TrimSuffix(scope, "/.default"), "https://")
+}
 
 // scopes are those that an identity's vaults and tokens need; for one that nobody uses Key Vault's, so that it is tried.
 func (d *Doctor) scopes(name string) (scopes []string) {
@@ -128,7 +130,7 @@ func (d *Doctor) examineAssertion(ctx context.Context, e *examined, c config.Ide
 	}
 	now := d.now().Add(-time.Duration(e.ahead.Load()))
 	if f.flaws(claims.Flaws(c.Cloud, now)...); f.Verdict == VerdictOK {
-		f.Detail = "good for " + claims.Expires.Sub(now).Round(time.Minute).String()
+		f.Detail = "good for " + strings.TrimSuffix(claims.Expires.Sub(now).Round(time.Minute).String(), "0s")
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // Bounds of an examination.
 const (
-	examineLimit = 38 * time.Second // all of it
+	examineLimit = 38 * time.Second // all of it; a Doctor may have less
 	stepLimit    = 10 * time.Second
 	stepGrace    = 500 * time.Millisecond // for a step to say itself what kept it
 	sideBySide   = 8

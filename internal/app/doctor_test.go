@@ -1,9 +1,18 @@
 package app_test
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"github.com/drone-entra/drone-entra/internal/app"
+	"github.com/drone-entra/drone-entra/internal/audit"
+	"github.com/drone-entra/drone-entra/internal/emulator"
+	"github.com/drone-entra/drone-entra/secret"
 )
 
 // An installation that is sound in every part: with every kind of identity, a token for a scope, a registry's and a build's ID
@@ -17,5 +26,133 @@ func TestDoctorOfASoundInstallation(t *testing.T) {
 			t.Errorf("%s", sprint(one))
 		}
 	}
-	t.Log(f.text)
+	for _, step := range []string{"identity pay: assertion", "identity vmapp: assertion", "identity repo: assertion", "identity env: assertion"} {
+		names := []string{}
+		for _, fact := range f.step[step].Facts {
+			names = append(names, fact.Name)
+			if fact.Value == "" {
+				t.Errorf("%s has no %s", step, fact.Name)
+			}
+		}
+		if want := []string{"issuer", "subject", "audience", "kid", "alg", "issued", "expires"}; !slices.Equal(names, want) {
+			t.Errorf("%s shows %v, want %v", step, names, want)
+		}
+	}
+	for _, step := range []string{"identity vm: token for vault.azure.net", "issuer: keys", "issuer: documents", "token arm: made",
+		"token acr: made", "token aws: made", "vault shared: read", "vault own: read", "vault prod: read", "vault lame: read"} {
+		if f.step[step].Area == "" {
+			t.Errorf("there is no step %s", step)
+		}
+	}
+	// What only holds keys of the issuer is not read.
+	if _, reads := f.step["vault sign: read"]; reads {
+		t.Error("the vault of the issuer's keys is read")
+	}
+	if left, _ := os.ReadDir(s.dir); len(left) != 2 { // its configuration and its token
+		t.Errorf("it left %v", left)
+	}
+}
+
+// For what a federated credential is missing it prints the command that makes it, for just this assertion.
+func TestDoctorPrintsTheFederatedCredential(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, two)
+	application(emulator.App{Subject: "system:serviceaccount:other:other"})(s)
+	told := s.examine().step[payVault]
+	want := []string{
+		"az identity federated-credential create --name drone-entra --identity-name IDENTITY --resource-group GROUP " +
+			"--issuer https://oidc.cluster.example --subject system:serviceaccount:drone:drone-entra --audiences api://AzureADTokenExchange",
+		`az ad app federated-credential create --id 11110000-3333-4444-8555-666677778888 --parameters '{"audiences":["api://AzureADTokenExchange"],` +
+			`"issuer":"https://oidc.cluster.example","name":"drone-entra","subject":"system:serviceaccount:drone:drone-entra"}'`,
+	}
+	if !slices.Equal(told.Commands, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(told.Commands, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Without a build, what speaks of one is left out with what to add, and everything else is asked.
+func TestDoctorWithoutABuild(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, everything)
+	s.build = secret.Request{}
+	f := s.examine()
+	for step, says := range map[string]string{"identity repo: assertion": "--repo", "identity env: assertion": "--repo", "token aws: made": "--repo"} {
+		if one := f.step[step]; one.Verdict != app.VerdictSkip || !strings.Contains(one.Detail, says) || one.After != "" {
+			t.Errorf("%s", sprint(one))
+		}
+	}
+	for _, one := range f.all {
+		if one.Verdict != app.VerdictOK && one.Verdict != app.VerdictSkip {
+			t.Errorf("%s", sprint(one))
+		}
+	}
+	s.build = secret.Request{Pool: "default", Repo: secret.Repo{UID: "42", Slug: "acme/app"}, Build: secret.Build{Event: "push"}}
+	f = s.examine()
+	if one := f.step["identity env: assertion"]; one.Verdict != app.VerdictSkip || !strings.Contains(one.Detail, "--deploy-to") {
+		t.Errorf("%s", sprint(one))
+	}
+	if one := f.step["vault own: read"]; one.Verdict != app.VerdictOK {
+		t.Errorf("%s", sprint(one))
+	}
+	s.build.Repo.UID = secret.UnknownUID
+	if one := s.examine().step["identity repo: assertion"]; one.Verdict != app.VerdictSkip || !strings.Contains(one.Detail, "--uid") {
+		t.Errorf("%s", sprint(one))
+	}
+}
+
+// The secret that is asked for is read; one of a vault that is not there is no question.
+func TestDoctorReadsTheSecretAskedFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, two)
+	shared(s).Set("other", "canary-value-of-another-secret")
+	s.secret = "shared/other"
+	if one := s.examine().step[readShared]; one.Verdict != app.VerdictOK || one.Detail != "shared/other" || len(one.Facts) != 3 {
+		t.Errorf("%s", sprint(one))
+	}
+	for _, ref := range []string{"nowhere/other", "tokens/nothing"} {
+		s.secret = ref
+		if _, err := app.NewDoctor(s.patient()); err == nil || !strings.Contains(err.Error(), ref) {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+}
+
+// Beside a running extension the record is held, which is as it should be; the extension does not notice.
+func TestDoctorBesideARunningExtension(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, two)
+	file := filepath.Join(s.dir, "audit.jsonl")
+	r, err := audit.Open(audit.Options{File: file, Instance: "replica-one", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(file + ".lock")
+	one := s.examine().step["record: place"]
+	if one.Verdict != app.VerdictOK || !strings.Contains(one.Detail, "held by a running instance") || !strings.Contains(one.Detail, "replica-one") {
+		t.Errorf("%s", sprint(one))
+	}
+	if after, _ := os.ReadFile(file + ".lock"); string(after) != string(before) {
+		t.Errorf("the lock's file says %q, and said %q", after, before)
+	}
+	if err := r.Record(t.Context(), secret.Event{Kind: secret.EventSecret, Outcome: secret.Released}); err != nil {
+		t.Error(err)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever code Entra refuses with, there is a remedy apart from the cause.
+func TestDoctorHasARemedyForEachCode(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, two)
+	for _, code := range []int{700212, 7002138, 700016, 700024, 70023, 7000272, 90061, 700027, 50027, 50013, 500133, 700222, 700229, 700223, 700238,
+		70052, 53003, 90002, 50049, 900382, 7000215, 7000222, 500011, 70011, 999999} {
+		remove := s.Fault(emulator.TokenEndpoint(), emulator.Fault{AADSTS: code, Status: 400})
+		told := s.examine().step[payVault]
+		remove()
+		if told.Verdict != app.VerdictFail || !strings.Contains(told.Faults[0].Cause, "AADSTS") || strings.Contains(told.Faults[0].Remedy, "report it") {
+			t.Errorf("%d: %s", code, sprint(told))
+		}
+	}
 }

@@ -179,7 +179,7 @@ func (d *Doctor) examineRight(ctx context.Context, ref secret.Ref, f *Finding) {
 	case e.Reason == secret.ReasonVaultRefused && strings.Contains(e.Detail, "ForbiddenByRbac"):
 		// A condition on names refuses this name as it should, and says nothing else than no role at all.
 		cause, remedy := diagnose(e)
-		f.warn(cause+"; or a condition of its role leaves out this name, which no binding asks for", remedy+"; name a secret with --secret to be sure")
+		f.warn(cause+"; or it has one whose condition leaves out this made-up name", remedy+"; name a secret with --secret to be sure")
 	default:
 		f.error(err)
 	}

@@ -39,7 +39,7 @@ func (c doctorCommand) Run(ctx context.Context, env Env, out *printer) error {
 
 // patient is what the flags describe.
 func (c doctorCommand) patient(env Env) (p app.Patient, err error) {
-	p = app.Patient{Paths: c.Path, Env: app.Env{Getenv: env.Getenv}}
+	p = app.Patient{Paths: c.Path, Env: app.Env{Getenv: env.Getenv, Transport: env.Transport}}
 	if len(p.Paths) == 0 {
 		p.Paths = orDefault(c.Config)
 	} else if len(c.Config) > 0 && env.Getenv("DRONE_ENTRA_CONFIG") == "" {
@@ -90,12 +90,12 @@ func (p *printer) finding(f app.Finding, area, step int) {
 	line := fmt.Sprintf("%s  %-*s  %-*s  %8s  %s", p.paint(colour, fmt.Sprintf("%-*s", verdictWidth, f.Verdict)), area, f.Area, step, f.Step, took, visible(f.Detail))
 	p.printf("%s\n", strings.TrimRight(line, " "))
 	const indent = "      "
-	for _, fact := range f.Facts {
-		p.printf("%s%s\n", indent, p.paint(dim, fmt.Sprintf("%-8s  %s", fact.Name, printable(fact.Value))))
-	}
 	for _, fault := range f.Faults {
 		p.printf("%s%s     %s\n", indent, p.paint(bold, "cause"), visible(fault.Cause))
 		p.printf("%s%s    %s\n", indent, p.paint(bold, "remedy"), visible(fault.Remedy))
+	}
+	for _, fact := range f.Facts {
+		p.printf("%s%s\n", indent, p.paint(dim, fmt.Sprintf("%-8s  %s", fact.Name, printable(fact.Value))))
 	}
 	for _, command := range f.Commands {
 		p.printf("%s%s\n", indent, visible(command))
