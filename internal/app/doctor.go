@@ -136,9 +136,7 @@ func (d *Doctor) Examine(ctx context.Context) iter.Seq[Finding] {
 	return func(yield func(Finding) bool) {
 		ctx, cancel := context.WithTimeout(ctx, examineLimit)
 		defer cancel()
-		if d.generation != nil {
-			defer d.generation.close(nil)
-		}
+		defer d.close()
 		runs := begin(ctx, d.checks)
 		for _, r := range runs {
 			<-r.done
@@ -146,6 +144,16 @@ func (d *Doctor) Examine(ctx context.Context) iter.Seq[Finding] {
 				return
 			}
 		}
+	}
+}
+
+// close ends what was opened.
+func (d *Doctor) close() {
+	if d.generation != nil {
+		d.generation.close(nil)
+	}
+	if t, ok := d.env.Transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
 	}
 }
 

@@ -46,6 +46,9 @@ func assertion(o emulator.AssertionOptions) func(*site) { return func(s *site) {
 // file has the identity pay find something else than a token.
 func file(content string) func(*site) { return func(s *site) { s.write(content) } }
 
+// The SDK keeps the tokens of managed identities for the whole process: a client ID that one test has a token of would not be
+// missing in another. So 2222… is there wherever a test names it, and 3333… nowhere.
+
 // application has Entra know another application, whose client ID takes the place of pay's.
 func application(o emulator.App) func(*site) {
 	return func(s *site) {
@@ -143,7 +146,7 @@ var brokenInstallations = []broken{
 	{name: "a clock three minutes ahead", spoil: func(s *site) { s.ahead = 3 * time.Minute }, step: "entra public: clock", as: app.VerdictWarn, cause: []string{"ahead of Entra's"}, remedy: []string{"NTP"}},
 	{name: "a clock half an hour behind", spoil: func(s *site) { s.ahead = -30 * time.Minute }, step: "entra public: clock", cause: []string{"behind Entra's"}, remedy: []string{"NTP"}},
 
-	{name: "no such managed identity", spoil: configured(vmClient, "22220000-3333-4444-8555-666677778888"), step: "identity vm: token for vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign the managed identity"}, skips: []string{"vault sign: read"}},
+	{name: "no such managed identity", spoil: configured(vmClient, "33330000-3333-4444-8555-666677778888"), step: "identity vm: token for vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign the managed identity"}, skips: []string{"vault sign: read"}},
 
 	{name: "a vault of another tenant", spoil: func(s *site) {
 		s.Vault("kv-else.vault.azure.net", otherTenant)
@@ -162,6 +165,30 @@ var brokenInstallations = []broken{
 	{name: "a key that the secret lacks", spoil: func(s *site) { s.secret = "shared/ci-token/user" }, step: readShared, cause: []string{"user"}, remedy: []string{"key"}},
 	{name: "no role and no name to read", spoil: func(s *site) { s.Vault("kv-sign.vault.azure.net", tenant).Forbid(vmClient) }, step: "vault sign: read", as: app.VerdictWarn, cause: []string{"ForbiddenByRbac", "condition"}, remedy: []string{"--secret"}},
 
+	{name: "a blank in the subject", spoil: func(s *site) {
+		s.project(emulator.AssertionOptions{Subject: "prod east"})
+		application(emulator.App{Subject: "prod east"})(s)
+		shared(s).Allow("11110000-3333-4444-8555-666677778888")
+	}, step: payAssertion, as: app.VerdictWarn, cause: []string{"holds a blank"}, remedy: []string{"just this blank"}},
+	{name: "claims that are no JSON", spoil: file("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczov.c2ln"), step: payAssertion, cause: []string{"can't be decoded"}, remedy: []string{"by half"}, skips: onAssertion},
+	{name: "a token endpoint that redirects", spoil: fault(func(*site) emulator.Target { return emulator.TokenEndpoint() }, emulator.Fault{Kind: emulator.Redirect, Location: "https://evil.example/"}),
+		step: payVault, cause: []string{"307"}, remedy: []string{"proxy in between"}, skips: onExchange},
+	{name: "a login page before Entra", spoil: fault(func(*site) emulator.Target { return emulator.TokenEndpoint() }, emulator.Fault{Kind: emulator.HTML}),
+		step: payVault, cause: []string{"no token"}, remedy: []string{"proxy in between"}, skips: onExchange},
+	{name: "connections that are reset", spoil: fault(func(*site) emulator.Target { return emulator.TokenEndpoint() }, emulator.Fault{Kind: emulator.Reset}),
+		step: payVault, cause: []string{"broke"}, remedy: []string{"egress"}, skips: onExchange},
+	{name: "a challenge of another resource", spoil: fault(theSecret, emulator.Fault{Kind: emulator.ForeignChallenge}), step: readShared, cause: []string{"ci-token"}, remedy: []string{"proxy"}},
+	{name: "a challenge that makes the SDK panic", spoil: fault(theSecret, emulator.Fault{Kind: emulator.OddChallenge}), step: readShared, cause: []string{"panic"}, remedy: []string{"proxy"}},
+	{name: "a vault that asks for less", spoil: fault(theSecret, emulator.Fault{Status: 429}), step: readShared, cause: []string{"429"}, remedy: []string{"later"}},
+	{name: "the machine's identity as an assertion", text: everything, spoil: configured("assertion: {managed: {client_id: "+vmClient, "assertion: {managed: {client_id: 33330000-3333-4444-8555-666677778888"),
+		step: "identity vmapp: assertion", cause: []string{"identity endpoint"}, remedy: []string{"assign the managed identity"},
+		skips: []string{"identity vmapp: issuer", "identity vmapp: token for vault.azure.net", "vault lame: read"}},
+	{name: "the machine's identity is not the one that is federated", text: everything, spoil: func(s *site) {
+		other := "22220000-3333-4444-8555-666677778888"
+		s.ManagedIdentity(other, tenant)
+		configured("assertion: {managed: {client_id: "+vmClient, "assertion: {managed: {client_id: "+other)(s)
+	}, step: "identity vmapp: token for vault.azure.net", cause: []string{"AADSTS700213"}, remedy: []string{"copy sub"}, skips: []string{"vault lame: read"}},
+
 	{name: "a key that nobody has published", text: everything, spoil: func(s *site) {
 		s.publish(issuerURL, s.Vault("kv-sign.vault.azure.net", tenant).SetKey("drone-issuer"))
 	}, step: "issuer: documents", cause: []string{"signs now", "AADSTS7000272"}, remedy: []string{"publish the key set"},
@@ -176,7 +203,7 @@ var brokenInstallations = []broken{
 		step: "issuer: keys", cause: []string{"404", "no such version"}, remedy: []string{"recover it"}, skips: append([]string{"issuer: documents", "token aws: made"}, onIssued...)},
 	{name: "a disabled key", text: everything, spoil: func(s *site) { s.Vault("kv-sign.vault.azure.net", tenant).SetKeyEnabled("drone-issuer", "", false) },
 		step: "identity repo: assertion", cause: []string{"disabled"}, remedy: []string{"enable it"}, others: []string{"identity env: assertion", "token aws: made"}, skips: onIssued[2:]},
-	{name: "the identity of the issuer's vault", text: everything, spoil: configured("vm: {managed: {client_id: "+vmClient, "vm: {managed: {client_id: 22220000-3333-4444-8555-666677778888"),
+	{name: "the identity of the issuer's vault", text: everything, spoil: configured("vm: {managed: {client_id: "+vmClient, "vm: {managed: {client_id: 33330000-3333-4444-8555-666677778888"),
 		step: "identity vm: token for vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign"},
 		skips: append([]string{"issuer: keys", "issuer: documents", "token aws: made"}, onIssued...)},
 	{name: "a repository without a federated credential", text: everything, spoil: func(s *site) {

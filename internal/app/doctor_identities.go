@@ -162,17 +162,20 @@ func written(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// examinePublished fetches what the assertion's issuer has published.
+// examinePublished fetches what the assertion's issuer has published. What Entra made itself it needs not fetch, so that a fault
+// there is a mild one.
 func (d *Doctor) examinePublished(ctx context.Context, e *examined, f *Finding) {
+	f.Detail = "as this machine sees it; Entra fetches it from the internet"
 	p, flaw := entra.Published(ctx, d.env.Transport, e.claims.Issuer)
 	if flaw == nil {
 		flaw = p.Proves(e.claims)
 	}
 	if flaw != nil {
+		flaw.Mild = flaw.Mild || e.claims.FromEntra()
 		f.flaws(*flaw)
 		return
 	}
-	f.Detail = "its key is published, as this machine sees it; Entra fetches it from the internet"
+	f.Detail = "its key is published, " + f.Detail
 	f.Facts = []Fact{{"keys", p.KeySet}}
 }
 

@@ -59,13 +59,14 @@ func (d *Doctor) planIssuer() {
 
 // examineDocuments compares what is published with what the configuration lists.
 func (d *Doctor) examineDocuments(ctx context.Context, listed []issuer.Listed, f *Finding) {
+	f.Detail = "as this machine sees it; Entra fetches them from the internet"
 	p, flaw := entra.Published(ctx, d.env.Transport, d.config.Issuer.URL)
 	if flaw != nil {
 		f.flaws(*flaw)
 		f.Faults[0].Remedy += "; `drone-entra issuer publish DIR` makes the documents"
 		return
 	}
-	f.Detail = counted(len(p.KIDs), "key") + " published, as this machine sees it; Entra fetches them from the internet"
+	f.Detail = counted(len(p.KIDs), "key") + " published, " + f.Detail
 	f.Facts = []Fact{{"keys", p.KeySet}}
 	for _, l := range listed {
 		switch {

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
 
 	"github.com/drone-entra/drone-entra/internal/app"
 	"github.com/drone-entra/drone-entra/internal/audit"
@@ -155,4 +157,63 @@ func TestDoctorHasARemedyForEachCode(t *testing.T) {
 			t.Errorf("%d: %s", code, sprint(told))
 		}
 	}
+}
+
+// A managed identity that stands in for an application is named by its principal, and by the tenant's issuer.
+func TestDoctorPrintsTheFederatedCredentialOfAManagedIdentity(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, everything)
+	other := "22220000-3333-4444-8555-666677778888"
+	principal := s.ManagedIdentity(other, tenant)
+	configured("assertion: {managed: {client_id: "+vmClient, "assertion: {managed: {client_id: "+other)(s)
+	commands := strings.Join(s.examine().step["identity vmapp: token for vault.azure.net"].Commands, "\n")
+	for _, want := range []string{"--subject " + principal, "--issuer https://login.microsoftonline.com/" + tenant + "/v2.0", "--id " + appClient} {
+		if !strings.Contains(commands, want) {
+			t.Errorf("%q is not in %s", want, commands)
+		}
+	}
+}
+
+// The sovereign clouds have an authority, an audience and vaults of their own.
+func TestDoctorInAnotherCloud(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, strings.NewReplacer("tenant_id: TENANT, client_id: "+payClient, "cloud: usgovernment, tenant_id: TENANT, client_id: "+appClient,
+		"kv-shared.vault.azure.net", "kv-shared.vault.usgovcloudapi.net", "https://management.azure.com", "https://management.usgovcloudapi.net").Replace(two))
+	s.project(emulator.AssertionOptions{Audience: "api://AzureADTokenExchangeUSGov"})
+	s.Register(emulator.App{Tenant: tenant, ClientID: appClient, Audience: "api://AzureADTokenExchangeUSGov"})
+	v := s.Emulator.Vault("kv-shared.vault.usgovcloudapi.net", tenant)
+	v.Allow(appClient)
+	v.Set("ci-token", "canary-value")
+	f := s.examine()
+	for _, one := range f.all {
+		if one.Verdict != app.VerdictOK {
+			t.Errorf("%s", sprint(one))
+		}
+	}
+	if one := f.step["entra usgovernment: way"]; one.Verdict != app.VerdictOK {
+		t.Errorf("%s", sprint(one))
+	}
+}
+
+// Who has seen enough leaves, and nothing goes on behind him.
+func TestDoctorLeavesNothingBehind(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s := newSite(t, everything)
+	s.Fault(emulator.TokenEndpoint(), emulator.Fault{Kind: emulator.Hang})
+	p := s.patient()
+	d, err := app.NewDoctor(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, seen := time.Now(), 0
+	for range d.Examine(t.Context()) {
+		if seen++; seen == 7 {
+			break
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	s.Close()
+	goleak.VerifyNone(t, before)
 }

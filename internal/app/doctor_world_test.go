@@ -144,7 +144,11 @@ func (s *site) write(content string) {
 // publish serves the documents of our own issuer for these versions of its key.
 func (s *site) publish(url string, versions ...string) {
 	s.t.Helper()
-	v, err := keyvault.New(keyvault.Options{Alias: "sign", URL: "https://kv-sign.vault.azure.net", Identity: s.machine(), Transport: s.Transport()})
+	transport := s.Transport()
+	defer transport.CloseIdleConnections()
+	is := s.machine(transport)
+	defer is.Close()
+	v, err := keyvault.New(keyvault.Options{Alias: "sign", URL: "https://kv-sign.vault.azure.net", Identity: is, Transport: transport})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -227,14 +231,12 @@ func (s *site) examine() findings {
 }
 
 // machine is the machine's managed identity, which reads the issuer's keys.
-func (s *site) machine() *entra.Identity {
+func (s *site) machine(transport http.RoundTripper) *entra.Identity {
 	s.t.Helper()
-	transport := s.Transport()
 	i, err := entra.New(entra.Options{Name: "vm", Managed: true, ClientID: vmClient, Transport: transport, Log: zerolog.Nop()})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(i.Close)
 	return i
 }
 

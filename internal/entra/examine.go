@@ -146,7 +146,7 @@ func (c *Claims) Flaws(cloud string, now time.Time) (flaws []Flaw) {
 		"let its issuer name the key that signs; behind a SPIFFE server, look at its OIDC discovery provider")
 	flaws = append(flaws, c.issuerFlaws(cloud)...)
 	flaws = append(flaws, c.subjectFlaws()...)
-	if want := Audience(cloud); !slices.Contains(c.Audience, want) {
+	if want := Audience(cloud); !slices.Contains(c.Audience, want) && !(c.FromEntra() && slices.ContainsFunc(c.Audience, guid)) {
 		cause := fmt.Sprintf("the assertion is for %.200q, and not for %s (AADSTS700212)", c.Audience, want)
 		if len(c.Audience) > 0 && strings.HasPrefix(c.Audience[0], Audience("")) {
 			cause += "; that is another cloud's, and federation does not work across clouds"
@@ -198,6 +198,17 @@ func cloudOfLogin(host string) string {
 		}
 	}
 	return ""
+}
+
+// FromEntra tells whether Entra itself made the assertion, as it does for a managed identity. Its tokens may name the audience by
+// the client ID of the exchange's application instead of by its URI.
+func (c *Claims) FromEntra() bool {
+	u, err := url.Parse(c.Issuer)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(u.Host)
+	return cloudOfLogin(host) != "" || host == "sts.windows.net" || host == "login.partner.microsoftonline.cn"
 }
 
 // subjectFlaws are about what can be entered in Entra only by chance.
