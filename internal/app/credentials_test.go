@@ -49,7 +49,7 @@ vaults: {sign: {url: https://kv-sign.vault.azure.net}, repo: {url: https://kv-re
 
 func subjects(t *testing.T, yaml string, of SubjectsOf) Subjects {
 	t.Helper()
-	c, problems := config.Load(written(t, issuing+yaml))
+	c, problems := config.Load(saved(t, issuing+yaml))
 	if c == nil {
 		t.Fatal(problems)
 	}
@@ -127,8 +127,8 @@ func TestQuotedIsOneWord(t *testing.T) {
 	}
 }
 
-// written puts a configuration into a file.
-func written(t *testing.T, yaml string) []string {
+// saved puts a configuration into a file.
+func saved(t *testing.T, yaml string) []string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
