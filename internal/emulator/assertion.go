@@ -36,6 +36,7 @@ func (e *Emulator) checkAssertion(ctx context.Context, assertion, clientID strin
 	if err != nil {
 		return refuse(50027)
 	}
+	e.presented.keep(clientID, token)
 	var claims jwt.Claims
 	if token.UnsafeClaimsWithoutVerification(&claims) != nil || claims.Expiry == nil {
 		return refuse(50027)

@@ -64,13 +64,18 @@ func (e *Emulator) Register(app App) {
 	if app.Unfederated {
 		return
 	}
-	known.federation = append(known.federation, credential{
+	known.federation = append(known.federation, e.credentialOf(app))
+}
+
+// credentialOf is the federated credential that an App describes.
+func (e *Emulator) credentialOf(app App) credential {
+	return credential{
 		issuer:   cmp.Or(app.Issuer, e.IssuerURL()),
 		subject:  cmp.Or(app.Subject, DefaultSubject),
 		audience: cmp.Or(app.Audience, DefaultAudience),
 
 		anySubject: app.AnySubject,
-	})
+	}
 }
 
 // ManagedIdentity assigns an identity to the machine that the emulator stands for and returns its principal ID, which

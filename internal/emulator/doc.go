@@ -16,6 +16,7 @@
 // # What it trusts, and what it keeps
 //
 // It listens on the loopback address only, trusts nobody who cannot show a token that it signed, and keeps no token,
-// assertion or value in what [Emulator.Requests] tells. Its certificate authority and its keys live in memory, are made
-// afresh by each [Start] and end with [Emulator.Close]. It is a stand-in for development: it must hold no real secret.
+// assertion or value in what [Emulator.Requests] tells; of an assertion, [Emulator.Presented] tells header and claims. Its
+// certificate authority and its keys live in memory, are made afresh by each [Start] and end with [Emulator.Close]. It is a
+// stand-in for development: it must hold no real secret.
 package emulator

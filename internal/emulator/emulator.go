@@ -40,6 +40,7 @@ type Emulator struct {
 	faults     faults
 	journal    journal
 	verified   verified
+	presented  presentations
 
 	secure   net.Listener // TLS, raw connections
 	plain    net.Listener // the proxy, and what is served over plain HTTP
