@@ -257,7 +257,7 @@ func directory(t *testing.T) string {
 // and is none of these tests' business.
 const memory = "/dev/shm"
 
-var vaultURL = regexp.MustCompile(`https://([a-z0-9-]+\.vault\.azure\.net)`)
+var vaultURL = regexp.MustCompile(`https://([a-z0-9-]+\.vault\.(?:azure\.net|azure\.cn|usgovcloudapi\.net))`)
 
 // populate makes what the configuration speaks of: tenant, application, vaults and the projected token.
 func (s *server) populate(config string) {
