@@ -166,8 +166,8 @@ func kid(t *testing.T, token string) string {
 	return signed.Signatures[0].Header.KeyID
 }
 
-// token asks for one that must come, and watches for it and for each of its parts from then on.
-func (s *server) token(t *testing.T, b build, ref string) (text string, e event) {
+// minted asks for a token that must come, and watches for it and for each of its parts from then on.
+func (s *server) minted(t *testing.T, b build, ref string) (text string, e event) {
 	t.Helper()
 	before := len(s.events())
 	text, err := s.find(b, ref)

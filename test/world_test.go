@@ -157,6 +157,7 @@ type event struct {
 	Repeat   int
 	Skew     int
 	Count    int
+	Expires  time.Time
 	Repo     struct{ Slug, UID string }
 	Build    struct {
 		Number     int64

@@ -32,7 +32,7 @@ type registryClaims struct {
 	GrantType string           `json:"grant_type"`
 	AppID     string           `json:"appid"`
 	Tenant    string           `json:"tenant"`
-	Access    []registryAccess `json:"access,omitempty"`
+	Access    []registryAccess `json:"access,omitzero"` // of an access token always, and empty where it gives nothing
 }
 
 // registryAccess is an entry of the access claim, as the distribution protocol has it.
@@ -104,7 +104,7 @@ func (r *Registry) token(w http.ResponseWriter, q *http.Request) {
 		writeRegistryError(w, http.StatusBadRequest, "BAD_REQUEST", "a scope is repository:NAME:ACTION,ACTION")
 		return
 	}
-	var access []registryAccess
+	access := []registryAccess{}
 	for _, given := range r.intersect(claims.AppID, wanted) {
 		access = append(access, registryAccess{Type: "repository", Name: given.Repository, Actions: given.Actions})
 	}

@@ -62,16 +62,17 @@ func (t *Tokens) registry(ctx context.Context, e *Entry, r secret.Request) (made
 }
 
 // missing is the first of the scopes that the token does not give. A registry leaves out without a word what the identity may
-// not do, and the build would fail in the middle of a push. A token that says nothing of its rights is believed.
+// not do, and the build would fail in the middle of a push. A token that is not of a registry's form and says nothing of its
+// rights is believed; a registry's own access token without any gives none.
 func (c claims) missing(scopes []string) string {
-	if c.Access == nil {
+	if c.Access == nil && c.Grant != "access_token" {
 		return ""
 	}
 	for _, scope := range scopes {
 		parts := strings.Split(scope, ":")
 		for action := range strings.SplitSeq(parts[len(parts)-1], ",") {
 			given := false
-			for _, a := range *c.Access {
+			for _, a := range c.Access {
 				given = given || a.Name == parts[1] && (slices.Contains(a.Actions, action) || slices.Contains(a.Actions, "*"))
 			}
 			if !given {

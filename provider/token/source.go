@@ -158,7 +158,8 @@ type claims struct {
 	ID      string `json:"jti"`
 	Unique  string `json:"uti"` // Entra's, as its sign-in log has it
 	Expires int64  `json:"exp"`
-	Access  *[]struct {
+	Grant   string `json:"grant_type"` // a registry's: refresh_token or access_token
+	Access  []struct {
 		Type    string   `json:"type"`
 		Name    string   `json:"name"`
 		Actions []string `json:"actions"`
