@@ -190,7 +190,7 @@ func TestARegistryThatFails(t *testing.T) {
 	const inside = "canary-of-a-registrys-answer"
 	f.world.watch(inside)
 	lie := func(body string) emulator.Fault {
-		return emulator.Fault{Status: http.StatusOK, Body: strings.ReplaceAll(body, "X", inside)}
+		return emulator.Fault{Status: http.StatusOK, Body: strings.ReplaceAll(body, "INSIDE", inside)}
 	}
 	for name, c := range map[string]struct {
 		fault emulator.Fault
@@ -211,16 +211,17 @@ func TestARegistryThatFails(t *testing.T) {
 		"number":             {emulator.Fault{Kind: emulator.WrongTypes}, fails(502, "garbled")},
 		"null":               {emulator.Fault{Kind: emulator.NullValue}, fails(502, "garbled")},
 		"empty":              {emulator.Fault{Kind: emulator.EmptyValue}, fails(502, "garbled")},
-		"no token":           {lie(`{"refresh_token":"X\n","access_token":"X\n"}`), fails(502, "garbled")},
-		"a quote in it":      {lie(`{"refresh_token":"X\"","access_token":"X\""}`), fails(502, "garbled")},
-		"no JWT, no end":     {lie(`{"refresh_token":"X","access_token":"X"}`), fails(502, "garbled")},
-		"2 MiB":              {lie(`{"refresh_token":"` + strings.Repeat("X", 80000) + `"}`), fails(502, "garbled")},
-		"an expired one":     {lie(`{"refresh_token":"X","access_token":"e30.eyJleHAiOjF9.c2ln"}`), denied("expired")},
-		"it gives nothing":   {lie(`{"refresh_token":"X","access_token":"e30.eyJncmFudF90eXBlIjoiYWNjZXNzX3Rva2VuIiwiZXhwIjo5OTk5OTk5OTk5fQ.c2ln"}`), denied("vault-refused")},
-		"less than we asked": {lie(`{"refresh_token":"X","access_token":"e30.eyJleHAiOjk5OTk5OTk5OTksImFjY2VzcyI6W119.c2ln"}`), denied("vault-refused")},
+		"no token":           {lie(`{"refresh_token":"INSIDE\n","access_token":"INSIDE\n"}`), fails(502, "garbled")},
+		"a quote in it":      {lie(`{"refresh_token":"INSIDE\"","access_token":"INSIDE\""}`), fails(502, "garbled")},
+		"no JWT, no end":     {lie(`{"refresh_token":"INSIDE","access_token":"INSIDE"}`), fails(502, "garbled")},
+		"2 MiB":              {lie(`{"refresh_token":"` + strings.Repeat("INSIDE", 80000) + `"}`), fails(502, "garbled")},
+		"an expired one":     {lie(`{"refresh_token":"INSIDE","access_token":"e30.eyJleHAiOjF9.c2ln"}`), denied("expired")},
+		"it gives nothing":   {lie(`{"refresh_token":"INSIDE","access_token":"e30.eyJncmFudF90eXBlIjoiYWNjZXNzX3Rva2VuIiwiZXhwIjo5OTk5OTk5OTk5fQ.c2ln"}`), denied("vault-refused")},
+		"less than we asked": {lie(`{"refresh_token":"INSIDE","access_token":"e30.eyJleHAiOjk5OTk5OTk5OTksImFjY2VzcyI6W119.c2ln"}`), denied("vault-refused")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			remove := f.Emulator.Fault(r.Target(), c.fault)
+			defer remove()
 			if e := f.expect(t, f.next(), "tokens/docker", c.want); !strings.Contains(e.Detail, acr) && !strings.Contains(e.Detail, "tokens/docker") {
 				t.Errorf("the record doesn't say where: %s", e.Line)
 			}
