@@ -7,5 +7,5 @@
 // remedy. No token, assertion or response body is ever in an error, a log line or a Status.
 //
 // It trusts the authority hosts of Azure's three clouds, over TLS, and nothing that an answer says about where to go
-// next: the assertion leaves for the configured authority only.
+// next: the assertion leaves for the configured cloud's authority only.
 package entra

@@ -85,7 +85,7 @@ func New(o Options) (*Identity, error) {
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	f := fence{next: o.Transport}
 	if !o.Managed {
-		f.host = authority(conf)
+		f.hosts = authorities(conf)
 	}
 	i.client = client(f)
 	return i, nil
@@ -160,6 +160,17 @@ func authority(c cloud.Configuration) string {
 		return "invalid" // leads nowhere
 	}
 	return u.Host
+}
+
+// authorities are all names of the cloud's authority to which an assertion may go. The one in China has two, of which the SDK
+// is configured with the older; the discovery document may name the endpoint by the newer ("Microsoft Entra authentication and
+// national clouds").
+func authorities(c cloud.Configuration) []string {
+	names := []string{authority(c)}
+	if names[0] == "login.chinacloudapi.cn" {
+		names = append(names, "login.partner.microsoftonline.cn")
+	}
+	return names
 }
 
 // guid tells whether s is written as 8-4-4-4-12 hexadecimal digits. The SDK compares tenants as strings, so a domain's

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,8 +38,8 @@ func NewTransport() *http.Transport {
 // fence is the last thing before the network: it lets requests go to the authority only (an answer of Entra's may name
 // any host as its token endpoint), bounds the answers and notes what happened.
 type fence struct {
-	next http.RoundTripper
-	host string // empty: any, for the endpoints of managed identities, which take no assertion
+	next  http.RoundTripper
+	hosts []string // the authority's names; none: any host, for the endpoints of managed identities, which take no assertion
 }
 
 // RoundTrip sends the request, unless it would leave the authority.
@@ -48,7 +49,7 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t == nil {
 		t = &trace{}
 	}
-	if f.host != "" && (req.URL.Scheme != "https" || !strings.EqualFold(req.URL.Host, f.host)) {
+	if f.hosts != nil && (req.URL.Scheme != "https" || !slices.Contains(f.hosts, strings.ToLower(req.URL.Host))) {
 		t.set(func() { t.transport, t.status = errFenced, 0 })
 		return nil, errFenced
 	}
