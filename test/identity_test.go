@@ -225,6 +225,38 @@ func TestI4EntraIsDown(t *testing.T) {
 	}
 }
 
+// Entra fails while a token is there: it serves to its end, and then nothing does, until Entra is back.
+func TestI4ATokenServesUntilItEnds(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]emulator.Fault{"429": {Status: 429, RetryAfter: 20 * time.Second}, "503": {Status: 503}, "hangs": {Kind: emulator.Hang}} {
+		t.Run("I4 "+name, func(t *testing.T) {
+			t.Parallel()
+			f := startFaulty(t, one+"limits: {budget: 3s, drain: 1s}\n", on(t, emulator.Options{TokenLifetime: 10 * time.Second}))
+			f.good(t)
+			remove := f.Emulator.Fault(emulator.TokenEndpoint(), fault)
+			served := 0
+			eventually(t, "an end of the token", func() bool {
+				if _, err := f.find(f.next(), "shared/ci-token"); err != nil {
+					return true
+				}
+				served++
+				return !f.pause()
+			})
+			if served == 0 {
+				t.Error("the token that is there did not serve")
+			}
+			if e := f.nothing(t, f.next(), "shared/ci-token"); e.Outcome != "failed" {
+				t.Errorf("on record is %s", e.Line)
+			}
+			if state := f.status().Identities["default"].State; state == "working" && name != "hangs" { // that exchange goes on
+				t.Errorf("/status says %s", state)
+			}
+			remove()
+			f.heals(t, "shared/ci-token", "kv-shared/ci-token")
+		})
+	}
+}
+
 // One of two identities does not exist at Entra: only its vault suffers, also for those who read from it before.
 func TestI5OneOfTwoIdentities(t *testing.T) {
 	t.Parallel()
