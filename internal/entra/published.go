@@ -131,7 +131,7 @@ func Clock(ctx context.Context, transport http.RoundTripper, cloud string, now f
 		return fail(secret.Internal, secret.ReasonInternal, "no request can be made of its name")
 	}
 	before := now()
-	answer, err := client(fence{next: transport, host: host}).Do(request)
+	answer, err := client(fence{next: transport, hosts: []string{host}}).Do(request)
 	if err != nil {
 		return fail(unanswered(err))
 	}
