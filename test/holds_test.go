@@ -123,20 +123,23 @@ func TestACertificateArrivesInParts(t *testing.T) {
 	stored, locked := c.file(t, ""), c.file(t, "canary-password-of-a-file")
 	s.watchKey(c, stored, locked)
 	managed, of := emulator.Managed(), emulator.ContentType
-	for name, set := range map[string]func(){
-		"PKCS#12": func() { v.Set("web", stored, managed, of("application/x-pkcs12")) },
-		"PEM":     func() { v.Set("web", c.keyPEM+c.leafPEM+c.caPEM, managed, of("application/x-pem-file")) },
+	for _, form := range []struct {
+		name string
+		set  func()
+	}{
+		{"PKCS#12", func() { v.Set("web", stored, managed, of("application/x-pkcs12")) }},
+		{"PEM", func() { v.Set("web", c.keyPEM+c.leafPEM+c.caPEM, managed, of("application/x-pem-file")) }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			set()
-			build := app.number(int64(len(name)))
+		t.Run(form.name, func(t *testing.T) {
+			form.set()
+			build := app.number(int64(len(form.name)))
 			for ref, want := range map[string]string{
 				"shared/web": c.keyPEM + c.leafPEM + c.caPEM, "shared/web/value": c.keyPEM + c.leafPEM + c.caPEM, "shared/web/key": c.keyPEM,
 				"tls_key": c.keyPEM, "shared/web/cert": c.leafPEM, "shared/web/chain": c.leafPEM + c.caPEM,
 			} {
 				s.receives(t, build, ref, want, "")
 			}
-			other := site.number(int64(len(name)))
+			other := site.number(int64(len(form.name)))
 			s.receives(t, other, "shared/web/chain", c.leafPEM+c.caPEM, "")
 			for _, ref := range []string{"shared/web", "shared/web/key", "shared/web/pfx", "shared/web/value"} {
 				s.expect(t, other, ref, denied("read"))
