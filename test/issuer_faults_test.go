@@ -46,12 +46,12 @@ bindings:
 	for target, alias := range of {
 		t.Run(target, func(t *testing.T) {
 			f.expect(t, to(target), alias+"/db", gets("kv-env/db"))
-			f.because(t, to("nobody"), alias+"/db", fails(http.StatusServiceUnavailable, "identity"), "AADSTS700213", "environment:nobody")
 			f.because(t, f.next(), alias+"/db", denied("deploy_to"), "promote")
 			f.because(t, to(strings.Repeat("x", 600)), alias+"/db", denied("deploy_to"), "600")
-			f.expect(t, to(target).uid("2"), alias+"/db", fails(http.StatusServiceUnavailable, "identity"))
 		})
 	}
+	f.because(t, to("nobody"), of["production"]+"/db", fails(http.StatusServiceUnavailable, "identity"), "AADSTS700213", "environment:nobody")
+	f.because(t, to("production").uid("2"), of["production"]+"/db", fails(http.StatusServiceUnavailable, "identity"), "AADSTS700213", "repo:2:")
 	f.because(t, to("Production"), of["production"]+"/db", fails(http.StatusServiceUnavailable, "identity"), "AADSTS7002138", "upper and lower case")
 	f.because(t, to("eu%3Aprod"), of["eu:prod"]+"/db", fails(http.StatusServiceUnavailable, "identity"), "AADSTS700213", "eu%253Aprod")
 	f.good(t)

@@ -177,6 +177,23 @@ func TestARevokedRepositoryStopsAlone(t *testing.T) {
 	f.expect(t, f.app(), "own/app-db", gets("kv-own/app-db"))
 }
 
+// An issuer's URL counts to the letter: with a slash at its end it is another one, and works as well as the one without.
+func TestAnIssuerWithASlashAtItsEnd(t *testing.T) {
+	t.Parallel()
+	i := newIssuing(t, emulator.Options{})
+	i.url += "/"
+	i.trust(appClient, "drone:"+issuerServer+":repo:1")
+	i.Register(emulator.App{Tenant: tenantID, ClientID: siteClient, Issuer: issuerURL, Subject: "drone:" + issuerServer + ":repo:1"})
+	f := startFaulty(t, i.each([]string{appClient, siteClient}), i.on())
+	f.fill("kv-own/db")
+	f.expect(t, f.next(), "own0/db", gets("kv-own/db"))
+	f.because(t, f.next(), "own1/db", fails(http.StatusServiceUnavailable, "identity"), "AADSTS700211", "slash")
+	if seen, _ := i.Presented(appClient); seen.Claims["iss"] != issuerURL+"/" {
+		t.Errorf("the assertion is by %v", seen.Claims["iss"])
+	}
+	f.good(t)
+}
+
 // Who can't be named can't be anybody at Entra, whatever a binding says.
 func TestWhoHasNoSubject(t *testing.T) {
 	t.Parallel()

@@ -41,6 +41,7 @@ const (
 type issuing struct {
 	*emulator.Emulator
 	t    *testing.T
+	url  string // issuerURL, unless a test has another one
 	sign *emulator.Vault
 
 	mu   sync.Mutex
@@ -56,7 +57,7 @@ func newIssuing(t *testing.T, options emulator.Options) *issuing {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
-	i := &issuing{Emulator: e, t: t, sign: e.Vault("kv-sign.vault.azure.net", tenantID)}
+	i := &issuing{Emulator: e, t: t, url: issuerURL, sign: e.Vault("kv-sign.vault.azure.net", tenantID)}
 	i.sign.AllowKeys(clientID)
 	e.Register(emulator.App{Tenant: tenantID, ClientID: clientID})
 	e.Handle(issuerHost, http.HandlerFunc(i.serve))
@@ -72,14 +73,14 @@ func (i *issuing) version(n int) string { return i.sign.KeyVersions("drone-issue
 
 // trust registers an application that trusts a subject of the issuer's.
 func (i *issuing) trust(client, subject string) emulator.App {
-	app := emulator.App{Tenant: tenantID, ClientID: client, Issuer: issuerURL, Subject: subject}
+	app := emulator.App{Tenant: tenantID, ClientID: client, Issuer: i.url, Subject: subject}
 	i.Register(app)
 	return app
 }
 
 // config is an issuer with the first key, and a vault for it.
 func (i *issuing) config(rest string) string {
-	return fmt.Sprintf("issuer: {url: %q, server: %s, keys: [{key: sign/drone-issuer@%s}]}\n", issuerURL, issuerServer, i.version(0)) + rest
+	return fmt.Sprintf("issuer: {url: %q, server: %s, keys: [{key: sign/drone-issuer@%s}]}\n", i.url, issuerServer, i.version(0)) + rest
 }
 
 // publish puts versions of the key into the issuer's set of keys, and no others.
@@ -130,7 +131,7 @@ func (i *issuing) serve(w http.ResponseWriter, r *http.Request) {
 	defer i.mu.Unlock()
 	switch r.URL.Path {
 	case "/drone/.well-known/openid-configuration":
-		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": issuerURL, "jwks_uri": "https://" + issuerHost + issuerKeys,
+		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": i.url, "jwks_uri": "https://" + issuerHost + issuerKeys,
 			"id_token_signing_alg_values_supported": []string{"RS256"}, "response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"}})
 	case issuerKeys:
 		_ = json.NewEncoder(w).Encode(i.keys)
@@ -145,7 +146,7 @@ func (i *issuing) relying(t *testing.T, token, audience string) (claims map[stri
 	transport := i.Transport()
 	defer transport.CloseIdleConnections()
 	ctx := oidc.ClientContext(t.Context(), &http.Client{Transport: transport})
-	provider, err := oidc.NewProvider(ctx, issuerURL)
+	provider, err := oidc.NewProvider(ctx, i.url)
 	if err != nil {
 		t.Fatal(err)
 	}
