@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/drone-entra/drone-entra/internal/emulator"
 )
@@ -151,4 +152,30 @@ func TestATokensRequestIsExplained(t *testing.T) {
 			t.Errorf("explain says %s, want %s", out, says)
 		}
 	}
+}
+
+// A machine's own identity asks for tokens as well, of Entra and of a registry; while its endpoint is down, they alone fail.
+func TestTokensOfAManagedIdentity(t *testing.T) {
+	t.Parallel()
+	const machine = "eeeeeeee-1111-4222-8333-000000000002"
+	f := startFaulty(t, `
+identities: {default: {}, vm: {managed: {client_id: `+machine+`}}}
+vaults: {shared: {url: https://kv-shared.vault.azure.net}}
+tokens:
+  arm:    {identity: vm, scope: https://management.azure.com/.default, min_life: 1h}
+  docker: {identity: vm, registry: `+acr+`, repositories: {base: [pull]}}
+bindings: [{id: app-ci, repos: [acme/app], read: ["shared/ci-*", "tokens/*"]}]
+`)
+	f.because(t, f.next(), "tokens/arm", fails(http.StatusServiceUnavailable, "identity"), "identity vm", "assign")
+	f.Emulator.ManagedIdentity(machine, tenantID)
+	f.Emulator.Registry(acr, tenantID).Allow(machine, "base", "pull")
+	token, e := f.minted(t, f.next(), "tokens/arm")
+	if claims := f.ofEntra(t, token, "https://management.azure.com"); claims["appid"] != machine || e.Identity != "vm" || time.Until(e.Expires) < 23*time.Hour {
+		t.Errorf("on record is %s, it is that of %v", e.Line, claims["appid"])
+	}
+	password, _ := f.minted(t, f.next(), "tokens/docker")
+	if access, ok := f.Emulator.Registry(acr, tenantID).Login(tokenUser, password); !ok || fmt.Sprint(access) != "[{base [pull]}]" {
+		t.Errorf("the registry's token may %v", access)
+	}
+	f.good(t)
 }

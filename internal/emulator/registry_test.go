@@ -65,7 +65,7 @@ func exchange(token string) url.Values {
 }
 
 func refresh(token string, scopes ...string) url.Values {
-	return url.Values{"grant_type": {"refresh_token"}, "service": {registryHost}, "scope": scopes, "refresh_token": {token}}
+	return url.Values{"grant_type": {"refresh_token"}, "service": {registryHost}, "scope": {strings.Join(scopes, " ")}, "refresh_token": {token}}
 }
 
 func TestARegistryGivesWhatIsAskedAndAllowed(t *testing.T) {
@@ -92,7 +92,6 @@ func TestARegistryGivesWhatIsAskedAndAllowed(t *testing.T) {
 		"more than given": {[]string{"repository:base:pull,push,delete"}, []emulator.Access{{Repository: "base", Actions: []string{"pull"}}}},
 		"two": {[]string{"repository:team/app:pull,push", "repository:base:pull"},
 			[]emulator.Access{{Repository: "team/app", Actions: []string{"pull", "push"}}, {Repository: "base", Actions: []string{"pull"}}}},
-		"two in one":          {[]string{"repository:base:pull repository:team/a:pull"}, []emulator.Access{{Repository: "base", Actions: []string{"pull"}}, {Repository: "team/a", Actions: []string{"pull"}}}},
 		"nothing of it":       {[]string{"repository:other:pull"}, nil},
 		"a name like another": {[]string{"repository:teams/app:pull", "repository:base2:pull", "repository:TEAM/app:pull"}, nil},
 	} {
@@ -183,6 +182,7 @@ func TestARegistryRefuses(t *testing.T) {
 		"a scope of no type":       {"/oauth2/token", refresh(kept, "a:pull"), 400},
 		"a scope without actions":  {"/oauth2/token", refresh(kept, "repository:a:"), 400},
 		"a scope without a name":   {"/oauth2/token", refresh(kept, "repository::pull"), 400},
+		"two parameters":           {"/oauth2/token", url.Values{"grant_type": {"refresh_token"}, "service": {registryHost}, "scope": {"repository:a:pull", "repository:a:pull"}, "refresh_token": {kept}}, 400},
 		"an empty action":          {"/oauth2/token", refresh(kept, "repository:a:pull,"), 400},
 		"something else":           {"/acr/v1/_catalog", refresh(kept), 404},
 	} {

@@ -99,8 +99,8 @@ func (r *Registry) token(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	askedBy(w, claims.AppID)
-	wanted, ok := parseScopes(form["scope"])
-	if !ok {
+	wanted, ok := parseScopes(form.Get("scope"))
+	if !ok || len(form["scope"]) > 1 {
 		writeRegistryError(w, http.StatusBadRequest, "BAD_REQUEST", "a scope is repository:NAME:ACTION,ACTION")
 		return
 	}
@@ -120,13 +120,13 @@ func (r *Registry) form(w http.ResponseWriter, q *http.Request, grantType string
 	return q.PostForm, true
 }
 
-// parseScopes reads repository:NAME:ACTION,ACTION, of which there may be several parameters, or several in one with spaces
-// between them.
+// parseScopes reads repository:NAME:ACTION,ACTION, of which there may be several with spaces between them. They are in one
+// parameter: OAuth lets none stand twice (RFC 6749, 3.2).
 //
 // "repository:team/app:pull,push" is pull and push of team/app. A name may have a port's colon in it as far as the grammar
 // goes, so the actions are what stands behind the last one.
-func parseScopes(parameters []string) (wanted []Access, ok bool) {
-	for scope := range strings.FieldsSeq(strings.Join(parameters, " ")) {
+func parseScopes(parameter string) (wanted []Access, ok bool) {
+	for scope := range strings.FieldsSeq(parameter) {
 		kind, rest, _ := strings.Cut(scope, ":")
 		colon := strings.LastIndexByte(rest, ':')
 		if kind != "repository" || colon <= 0 || colon == len(rest)-1 {

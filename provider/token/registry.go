@@ -32,16 +32,19 @@ func (t *Tokens) registry(ctx context.Context, e *Entry, r secret.Request) (made
 	if err != nil {
 		return made{}, err
 	}
-	refresh, err := t.post(ctx, e, "/oauth2/exchange", "refresh_token", url.Values{
-		"grant_type": {"access_token"}, "service": {e.Registry}, "tenant": {e.Tenant}, "access_token": {entra.Token},
-	})
+	form := url.Values{"grant_type": {"access_token"}, "service": {e.Registry}, "access_token": {entra.Token}}
+	if e.Tenant != "" { // an empty one is another tenant than the registry's
+		form.Set("tenant", e.Tenant)
+	}
+	refresh, err := t.post(ctx, e, "/oauth2/exchange", "refresh_token", form)
 	if err != nil {
 		return made{}, err
 	}
 	token := refresh
 	if len(e.Scopes) > 0 {
+		// In one parameter: RFC 6749 (3.2) lets none stand twice, and containerd does it so.
 		token, err = t.post(ctx, e, "/oauth2/token", "access_token", url.Values{
-			"grant_type": {"refresh_token"}, "service": {e.Registry}, "scope": e.Scopes, "refresh_token": {refresh},
+			"grant_type": {"refresh_token"}, "service": {e.Registry}, "scope": {strings.Join(e.Scopes, " ")}, "refresh_token": {refresh},
 		})
 		if err != nil {
 			return made{}, err

@@ -43,7 +43,7 @@ type Entry struct {
 	MinLife  time.Duration // how long it must still be valid when it is released; zero: no demand
 
 	Registry string   // the host, as acme.azurecr.io
-	Tenant   string   // of the registry's identity
+	Tenant   string   // of the registry's identity; empty: a managed identity's, which the machine knows
 	Scopes   []string // what the registry's token is limited to, as repository:team/app:pull,push; none: all that the identity may
 
 	Mint Mint
