@@ -17,7 +17,7 @@ import (
 const (
 	spare        = 5 * time.Second  // a token that ends sooner may end on its way
 	refreshEarly = 5 * time.Minute  // before the end, where Entra does not say when to ask for a new one
-	refreshAgain = 30 * time.Second // after a refresh began, while the token is still good; longer than any exchange lasts
+	refreshAgain = 30 * time.Second // after a refresh began, while the token is still good; longer than any exchange lasts, its turn included
 )
 
 // credential is an azcore.TokenCredential for one (tenant, client, subject). It has a lane for each scope: a scope whose
@@ -171,7 +171,7 @@ func (l *lane) begin(opts policy.TokenRequestOptions, r secret.Request, now time
 
 // run makes the exchange and keeps what it brings.
 func (l *lane) run(e *exchange, opts policy.TokenRequestOptions, r secret.Request) {
-	token, err := l.identity.exchange(l.subject, opts, r)
+	token, err := l.identity.exchangeInTurn(l.subject, opts, r)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()

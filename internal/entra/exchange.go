@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -14,25 +15,42 @@ import (
 )
 
 // Bounds of one exchange, retries included. They leave Key Vault some of the 20 s in which a runner is answered.
-// Without the bound on running exchanges, an assertion's source that hangs would leave one goroutine more for each
+// Without the bound on exchanges that hang, an assertion's source that does would leave one goroutine more for each
 // request, as long as it hangs.
 const (
 	federatedLimit = 12 * time.Second
 	managedLimit   = 8 * time.Second // the SDK alone would try for more than a minute
 	grace          = 250 * time.Millisecond
-	maxRunning     = 16 // exchanges that have not returned
+	maxAtOnce      = 16 // exchanges for tokens that are kept, and as many for those that are not
+	maxHanging     = 16 // exchanges that were given up and have not ended
 )
+
+// exchangeInTurn is exchange for a token that is kept. Where each repository is a subject of its own, many of them ask at
+// once after a start: who comes later waits for his turn, for as long as one exchange may take at most.
+func (i *Identity) exchangeInTurn(subject string, opts policy.TokenRequestOptions, r secret.Request) (azcore.AccessToken, *secret.Error) {
+	ctx, cancel := context.WithTimeout(i.ctx, federatedLimit)
+	defer cancel()
+	if i.turns.Acquire(ctx, 1) != nil {
+		return azcore.AccessToken{}, i.crowded()
+	}
+	defer i.turns.Release(1)
+	return i.exchange(subject, opts, r)
+}
+
+// crowded is the failure of an exchange whose turn did not come.
+func (i *Identity) crowded() *secret.Error {
+	return secret.Fail(secret.Busy, secret.ReasonBusy, fmt.Sprintf("%s: %d exchanges are under way, and none ended in time", i, maxAtOnce))
+}
 
 // exchange gets a token from Entra within the identity's limit. The SDK runs in a goroutine of its own, because some of
 // its locks, and whoever makes the assertion, may not look at the context.
-// It returns within limit and grace, also when that goroutine does not; running then goes on counting it until it ends.
+// It returns within limit and grace, also when that goroutine does not; hanging then counts it until it ends.
 //
 // The request is whom the assertion is made for, where that is our own issuer's.
 func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions, r secret.Request) (azcore.AccessToken, *secret.Error) {
-	if i.running.Add(1) > maxRunning {
-		i.running.Add(-1)
+	if i.hanging.Load() >= maxHanging {
 		return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonTimeout,
-			fmt.Sprintf("%s: %d exchanges hang: look at where its assertion comes from", i, maxRunning))
+			fmt.Sprintf("%s: %d exchanges hang: look at where its assertion comes from", i, maxHanging))
 	}
 	limit := federatedLimit
 	if i.options.Managed {
@@ -46,13 +64,16 @@ func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions, r s
 	}
 	// Room for one, so that a goroutine which nobody waits for any more can end.
 	done := make(chan outcome, 1)
+	var over atomic.Bool // set by whichever comes first: its end, or that it is given up
 	go func() {
-		defer i.running.Add(-1)
 		token, err := i.ask(ctx, subject, opts)
 		if err != nil && subject != "" {
 			err.Detail += " (the assertion's subject is " + subject + ")"
 		}
 		done <- outcome{token, err}
+		if !over.CompareAndSwap(false, true) {
+			i.hanging.Add(-1)
+		}
 	}()
 	select {
 	case o := <-done:
@@ -66,8 +87,14 @@ func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions, r s
 	case o := <-done:
 		return o.token, o.err
 	case <-late.C:
-		return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonTimeout, fmt.Sprintf("%s: no token within %s", i, limit))
 	}
+	i.hanging.Add(1) // before it is given up, so that it never counts too few
+	if !over.CompareAndSwap(false, true) {
+		i.hanging.Add(-1)
+		o := <-done
+		return o.token, o.err
+	}
+	return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonTimeout, fmt.Sprintf("%s: no token within %s", i, limit))
 }
 
 // Pauses before an exchange is made again that Entra refused as it refuses one whose federated credential was made just

@@ -21,8 +21,7 @@ func (i *Identity) Fresh(ctx context.Context, r secret.Request, scope string) (a
 		return azcore.AccessToken{}, noSubject(i, subjects, r)
 	}
 	if i.fresh.Acquire(ctx, 1) != nil {
-		return azcore.AccessToken{}, secret.Fail(secret.Busy, secret.ReasonBusy,
-			fmt.Sprintf("%s: %d exchanges are under way, and none ended within the request's time", i, maxRunning))
+		return azcore.AccessToken{}, i.crowded()
 	}
 	type outcome struct {
 		token azcore.AccessToken

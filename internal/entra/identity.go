@@ -49,10 +49,12 @@ type Identity struct {
 	client  *http.Client
 	ctx     context.Context // of exchanges: they outlive who asked for them
 	cancel  context.CancelFunc
-	running atomic.Int32 // exchanges that have not returned, among them those that nobody waits for any more
+	hanging atomic.Int32 // exchanges that were given up and have not ended
 	health  health
 
-	fresh *semaphore.Weighted // exchanges for tokens that are not kept
+	// Whose turn it is: builds that ask for tokens of their own must not hold up what opens the vaults.
+	turns *semaphore.Weighted // exchanges for tokens that are kept
+	fresh *semaphore.Weighted // and for those that are not
 
 	mu          sync.Mutex
 	credentials map[string]*credential // by subject; tenant and client are the identity's own
@@ -75,7 +77,10 @@ func New(o Options) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity %s: %w", o.Name, err)
 	}
-	i := &Identity{options: o, cloud: conf, credentials: map[string]*credential{}, fresh: semaphore.NewWeighted(maxRunning)}
+	i := &Identity{
+		options: o, cloud: conf, credentials: map[string]*credential{},
+		turns: semaphore.NewWeighted(maxAtOnce), fresh: semaphore.NewWeighted(maxAtOnce),
+	}
 	switch {
 	case o.AssertionFile != "":
 		i.options.Assertion = TokenFile(o.AssertionFile)

@@ -19,11 +19,12 @@ import (
 
 // sts is an Entra of a few lines, for fake time: no network is involved.
 type sts struct {
-	mu     sync.Mutex
-	life   int // of a token, in seconds
-	broken bool
-	hang   bool
-	asked  []time.Time
+	mu      sync.Mutex
+	life    int           // of a token, in seconds
+	latency time.Duration // of an answer
+	broken  bool
+	hang    bool
+	asked   []time.Time
 }
 
 func (s *sts) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -33,6 +34,11 @@ func (s *sts) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, time.Now())
+	if s.latency > 0 {
+		s.mu.Unlock()
+		time.Sleep(s.latency)
+		s.mu.Lock()
+	}
 	if s.hang {
 		s.mu.Unlock()
 		<-r.Context().Done()
@@ -58,10 +64,14 @@ func (s *sts) times() []time.Time {
 	return append([]time.Time(nil), s.asked...)
 }
 
-func (s *sts) identity(t *testing.T) *entra.Identity {
+func (s *sts) identity(t *testing.T, changes ...func(*entra.Options)) *entra.Identity {
 	t.Helper()
-	i, err := entra.New(entra.Options{Name: "pay", TenantID: tenant, ClientID: client, Transport: s, Log: zerolog.Nop(),
-		Assertion: func(context.Context, string) (string, error) { return "a.b.c", nil }})
+	o := entra.Options{Name: "pay", TenantID: tenant, ClientID: client, Transport: s, Log: zerolog.Nop(),
+		Assertion: func(context.Context, string) (string, error) { return "a.b.c", nil }}
+	for _, change := range changes {
+		change(&o)
+	}
+	i, err := entra.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,9 +3,11 @@ package entra_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/drone-entra/drone-entra/internal/emulator"
@@ -235,4 +237,81 @@ func TestFreshTokensQueue(t *testing.T) {
 	}
 	remove()
 	wg.Wait()
+}
+
+// Right after a start many repositories ask at once. Each is an exchange of its own, and one that must wait for its turn has
+// not failed.
+func TestManyRepositoriesAskAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sts{life: 4200, latency: time.Second}
+		i := s.identity(t, perUID)
+		defer i.Close()
+		var wg sync.WaitGroup
+		for n := range 100 {
+			wg.Go(func() {
+				_, err := tokenFor(t, i, build(strconv.Itoa(n), 1))
+				if err != nil {
+					t.Errorf("repository %d: %v", n, err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := len(s.times()); n != 100 {
+			t.Errorf("%d exchanges", n)
+		}
+	})
+}
+
+// Nor does one wait for longer than an exchange may take, or past its caller's time.
+func TestATurnThatNeverComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sts{hang: true}
+		i := s.identity(t, perUID)
+		defer i.Close()
+		ask := func(within time.Duration, number int) *secret.Error {
+			ctx, cancel := context.WithTimeout(secret.WithRequest(t.Context(), build(strconv.Itoa(number), 1)), within)
+			defer cancel()
+			_, err := get(t, ctx, i.Credential(i.Subject(build(strconv.Itoa(number), 1))))
+			return err
+		}
+		for n := range 32 { // those that have their turn first, and those that have it next
+			go func() { _ = ask(time.Minute, n) }()
+			if synctest.Wait(); n == 15 {
+				time.Sleep(time.Second)
+			}
+		}
+		start := time.Now()
+		want(t, ask(time.Second, 32), secret.Late, secret.ReasonTimeout)
+		want(t, ask(time.Minute, 33), secret.Busy, secret.ReasonBusy, "16 exchanges")
+		if took := time.Since(start); took > 14*time.Second {
+			t.Errorf("took %s", took)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// However many builds ask for tokens of their own, and however slow that is: what opens the vaults has its own turns.
+func TestFreshTokensDoNotHoldUpTheVaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sts{life: 4200, latency: 5 * time.Second}
+		i := s.identity(t)
+		defer i.Close()
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() { _, _ = i.Fresh(t.Context(), build("1", 1), elsewhere) })
+		}
+		synctest.Wait()
+		start := time.Now()
+		_, err := get(t, t.Context(), i.Credential(""))
+		works(t, err)
+		if took := time.Since(start); took > 6*time.Second {
+			t.Errorf("took %s", took)
+		}
+		wg.Wait()
+	})
+}
+
+// perUID makes an identity one whose subject is each repository's.
+func perUID(o *entra.Options) {
+	o.Subjects = func(r secret.Request) (string, error) { return "drone:d:repo:" + r.Repo.UID, nil }
 }
