@@ -45,7 +45,7 @@ const (
 	alarmRepeat = 5 * time.Minute  // at most, while it fails and is asked for
 )
 
-// health is what note keeps of the exchanges so far; mu guards it. error is empty once an exchange has brought a token.
+// health is what note and noteFresh keep of the exchanges so far; mu guards it. error is empty once an exchange has brought a token.
 type health struct {
 	mu       sync.Mutex
 	used     bool
@@ -58,22 +58,32 @@ type health struct {
 	failures int // since the last line of the log
 }
 
-// note keeps how an exchange ended. The token is the one that now serves, if any. It logs each change of state once, and
-// not more often than alarmPause.
+// note keeps how an exchange for a token that is kept ended. The token is the one that now serves, if any.
+func (i *Identity) note(token azcore.AccessToken, err *secret.Error) {
+	i.health.mu.Lock()
+	defer i.health.mu.Unlock()
+	i.health.expires = token.ExpiresOn
+	i.tell(err)
+}
+
+// noteFresh keeps how an exchange for a token ended that is not kept; the one that is goes on serving.
+func (i *Identity) noteFresh(err *secret.Error) {
+	i.health.mu.Lock()
+	defer i.health.mu.Unlock()
+	i.tell(err)
+}
+
+// tell logs each change of state once, and not more often than alarmPause. health.mu is held.
 //
 // A failure is logged at once; another one 10 s after the last line at the earliest; the same one again every 5 minutes
 // while requests go on failing; and the recovery once. failures tells how many exchanges a line stands for.
-func (i *Identity) note(token azcore.AccessToken, err *secret.Error) {
-	now := i.options.Now()
-	h := &i.health
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func (i *Identity) tell(err *secret.Error) {
+	now, h := i.options.Now(), &i.health
 	h.used = true
-	h.expires = token.ExpiresOn
 	if err == nil {
 		h.success, h.error = now, ""
 		if h.alarmed != "" {
-			i.options.Log.Info().Str("identity", i.options.Name).Time("token_expires", token.ExpiresOn).Msg("the identity works again")
+			i.options.Log.Info().Str("identity", i.options.Name).Time("token_expires", h.expires).Msg("the identity works again")
 		}
 		h.alarmed, h.failures = "", 0
 		return
@@ -85,22 +95,14 @@ func (i *Identity) note(token azcore.AccessToken, err *secret.Error) {
 		return
 	}
 	event := i.options.Log.Error()
-	if now.Before(token.ExpiresOn) {
-		event = i.options.Log.Warn().Time("token_serves_until", token.ExpiresOn)
+	if now.Before(h.expires) {
+		event = i.options.Log.Warn().Time("token_serves_until", h.expires)
 	}
 	if c := code(h.error); c != "" {
 		event.Str("code", c)
 	}
 	event.Str("identity", i.options.Name).Str("reason", string(err.Reason)).Int("failures", h.failures).Msg(err.Detail)
 	h.alarmed, h.alarmAt, h.failures = h.error, now, 0
-}
-
-// noteFresh keeps how an exchange for a token ended that is not kept; the one that is goes on serving.
-func (i *Identity) noteFresh(err *secret.Error) {
-	i.health.mu.Lock()
-	kept := azcore.AccessToken{ExpiresOn: i.health.expires}
-	i.health.mu.Unlock()
-	i.note(kept, err)
 }
 
 var writtenCode = regexp.MustCompile(`\bAADSTS[0-9]+\b`)
