@@ -22,6 +22,9 @@ const (
 	maxTries  = 2
 	pause     = 200 * time.Millisecond
 	maxAnswer = 1 << 20 // bytes
+
+	// maxExpires is the end of the year 9999, in seconds since 1970: the last that RFC 3339 can write, and so the record.
+	maxExpires = 253402300799
 )
 
 // registry gets a token of an Azure Container Registry (Microsoft's "AAD-OAuth" of the registry's API): Entra's token is
@@ -55,13 +58,16 @@ func (t *Tokens) registry(ctx context.Context, e *Entry, r secret.Request) (made
 		return made{}, secret.Fail(secret.NotFound, secret.ReasonVaultRefused, fmt.Sprintf(
 			"%s gives identity %s no right to %s: assign AcrPull or AcrPush to it there", e.Registry, e.Identity.Name(), missing))
 	}
-	out := made{text: secret.NewValue([]byte(token)), id: c.name()}
-	if c.Expires > 0 {
-		out.expires = time.Unix(c.Expires, 0)
-	} else if e.MinLife > 0 {
+	var expires time.Time
+	switch {
+	case c.Expires > maxExpires:
+		return made{}, e.fail(secret.Garbled, secret.ReasonGarbled, "its token has an end that no calendar has")
+	case c.Expires > 0:
+		expires = time.Unix(c.Expires, 0)
+	case e.MinLife > 0:
 		return made{}, e.fail(secret.Garbled, secret.ReasonGarbled, "its token does not say when it ends, and min_life asks")
 	}
-	return out, nil
+	return made{secret.NewValue([]byte(token)), c.name(), expires}, nil
 }
 
 // missing is the first of the scopes that the token does not give. A registry leaves out without a word what the identity may

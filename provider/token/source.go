@@ -95,6 +95,9 @@ func (t *Tokens) Get(ctx context.Context, r secret.Request, ref secret.Ref) (sec
 		Value: document(&e, made), Version: made.id, How: secret.HowMinted, Enabled: true,
 		Created: t.now(), Expires: made.expires, MinLife: e.MinLife, Form: secret.FormToken,
 	}
+	if !made.expires.IsZero() {
+		fetched.MinLife = max(fetched.MinLife, 1) // or one that has ended would be remembered, and refused, for its build
+	}
 	if e.Identity != nil {
 		fetched.Identity = e.Identity.Name()
 	}
@@ -120,6 +123,10 @@ func (t *Tokens) make(ctx context.Context, e *Entry, r secret.Request) (made, er
 	if err != nil {
 		return made{}, err
 	}
+	if !plain(token.Token) {
+		return made{}, secret.Fail(secret.Garbled, secret.ReasonGarbled,
+			fmt.Sprintf("identity %s was given what is no token: is there a proxy in between?", e.Identity.Name()))
+	}
 	return made{secret.NewValue([]byte(token.Token)), read(token.Token).name(), token.ExpiresOn}, nil
 }
 
@@ -134,9 +141,10 @@ func named(ref secret.Ref, err error) *secret.Error {
 const RegistryUser = "00000000-0000-0000-0000-000000000000"
 
 // document is the JSON object that a reference's keys look into: the token itself, when it ends, and what docker login wants
-// beside it. It has all the room it needs from the start, as growing would leave a copy behind.
+// beside it. It has all the room it needs from the start, as growing would leave a copy behind. The token is a plain one, as
+// nothing is escaped.
 func document(e *Entry, m made) secret.Value {
-	b := make([]byte, 0, 256+2*m.text.Len()+len(e.Registry))
+	b := make([]byte, 0, 256+m.text.Len()+len(e.Registry))
 	b = append(b, `{"token":"`...)
 	b = append(append(b, m.text.Reveal()...), '"')
 	if !m.expires.IsZero() {

@@ -2,16 +2,25 @@ package token_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"github.com/drone-entra/drone-entra/internal/emulator"
 	"github.com/drone-entra/drone-entra/internal/entra"
+	"github.com/drone-entra/drone-entra/provider"
 	"github.com/drone-entra/drone-entra/provider/token"
 	"github.com/drone-entra/drone-entra/secret"
 )
@@ -237,4 +246,112 @@ func expect(t *testing.T, err *secret.Error, kind secret.Kind, reason secret.Rea
 			t.Errorf("%q is not in %q", d, err.Detail)
 		}
 	}
+}
+
+// fixed is an identity whose token is always the same, and a registry's transport that answers with fixed tokens.
+type fixed struct {
+	text    string
+	expires time.Time
+}
+
+func (fixed) Name() string                  { return "pay" }
+func (fixed) Subject(secret.Request) string { return "" }
+func (f fixed) Fresh(context.Context, secret.Request, string) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: f.text, ExpiresOn: f.expires}, nil
+}
+
+// What Entra, or who answers in its place, calls a token stands in a document of ours, whose keys it must not write.
+func TestATokenWritesNoKeysOfOurs(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{`a","expires":"2099-01-01T00:00:00Z","x":"`, `a\`, "a\r\nX-Header: b", "a b", "é", ""} {
+		tokens := token.New([]token.Entry{{Name: "it", Identity: fixed{text, time.Now().Add(time.Hour)}}}, nil, time.Now)
+		_, err := tokens.Get(t.Context(), request, secret.Ref{Vault: secret.TokenDoor, Name: "it"})
+		expect(t, secret.AsError(err), secret.Garbled, secret.ReasonGarbled, "tokens/it", "pay")
+	}
+}
+
+// registryOf answers each question of a registry with a token that has the claims.
+func registryOf(claims string) (transport http.RoundTripper, forms *[]url.Values) {
+	jwt := "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+	forms = new([]url.Values)
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		_ = r.ParseForm()
+		*forms = append(*forms, r.PostForm)
+		body := `{"refresh_token":"` + jwt + `","access_token":"` + jwt + `"}`
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	}), forms
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestWhatARegistrysTokenSays(t *testing.T) {
+	t.Parallel()
+	scoped := []string{"repository:base:pull"}
+	soon := strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)
+	for name, c := range map[string]struct {
+		claims string
+		scopes []string
+		reason secret.Reason // of the refusal; empty: it is given
+	}{
+		"all":          {`{"exp":` + soon + `,"access":[{"type":"repository","name":"base","actions":["pull"]}]}`, scoped, ""},
+		"more":         {`{"exp":` + soon + `,"access":[{"type":"repository","name":"base","actions":["*"]}]}`, scoped, ""},
+		"nothing":      {`{"exp":` + soon + `,"access":[]}`, scoped, secret.ReasonVaultRefused},
+		"another kind": {`{"exp":` + soon + `,"access":[{"type":"registry","name":"base","actions":["*"]}]}`, scoped, secret.ReasonVaultRefused},
+		"year 10000":   {`{"exp":253402300800}`, nil, secret.ReasonGarbled}, // which RFC 3339 can't write
+		"for ever":     {`{"exp":9223372036854775807}`, nil, secret.ReasonGarbled},
+		"no end":       {`{}`, nil, secret.ReasonGarbled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			transport, _ := registryOf(c.claims)
+			tokens := token.New([]token.Entry{{Name: "it", Identity: fixed{text: "a.b.c"}, Registry: acr, Scopes: c.scopes, MinLife: time.Minute}}, transport, time.Now)
+			_, err := tokens.Get(t.Context(), request, secret.Ref{Vault: secret.TokenDoor, Name: "it"})
+			if c.reason == "" && err != nil || c.reason != "" && (err == nil || secret.AsError(err).Reason != c.reason) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// A managed identity of the machine has no tenant that anybody wrote down, and an empty one would be a wrong one.
+func TestARegistryIsToldTheTenantIfThereIsOne(t *testing.T) {
+	t.Parallel()
+	for _, known := range []string{tenant, ""} {
+		transport, forms := registryOf(`{"exp":4102444800}`)
+		tokens := token.New([]token.Entry{{Name: "it", Identity: fixed{text: "a.b.c"}, Registry: acr, Tenant: known}}, transport, time.Now)
+		if _, err := tokens.Get(t.Context(), request, secret.Ref{Vault: secret.TokenDoor, Name: "it"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := (*forms)[0]; got.Get("tenant") != known || got.Has("tenant") != (known != "") {
+			t.Errorf("with the tenant %q it was sent %v", known, got)
+		}
+	}
+}
+
+// Without min_life a token serves until it ends, and what has ended is made anew.
+func TestATokenThatEndedIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mint := func(context.Context, secret.Request) (token.Minted, error) {
+			return token.Minted{Text: secret.NewValue([]byte("a.b.c")), ID: rand.Text(), Expires: time.Now().Add(20 * time.Second)}, nil
+		}
+		r := provider.NewRouter(map[string]provider.Door{secret.TokenDoor: {Source: token.New([]token.Entry{{Name: "it", Mint: mint}}, nil, time.Now), PerBuild: true}}, provider.Options{})
+		defer r.Close()
+		grant := secret.Grant{Ref: secret.Ref{Vault: secret.TokenDoor, Name: "it"}}
+		seen := map[string]bool{}
+		for range 3 {
+			f, err := r.Fetch(t.Context(), request, grant)
+			if err == nil {
+				_, err = new(secret.Policy).Admit(grant, f, time.Now())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[f.Version] = true
+			time.Sleep(10 * time.Second)
+		}
+		if len(seen) != 2 {
+			t.Errorf("%d tokens, want one for each 20 seconds", len(seen))
+		}
+	})
 }
