@@ -16,8 +16,11 @@ func extract(f *Fetched, key string) (value []byte, note, problem string) {
 	switch {
 	case f.Flaw != "" && (f.Form != FormPKCS12 || key != partPFX):
 		return nil, "", f.Flaw
+	// Who may have keys of a token alone, as by tokens/acr/*, may not have it by the name that our document has for it.
+	case f.Form == FormToken && key == tokenMember:
+		problem = "without a key it is the token itself, and no key is"
 	case f.Form == FormToken:
-		value, problem = keyOf(f.Value.Reveal(), cmp.Or(key, "token"))
+		value, problem = keyOf(f.Value.Reveal(), cmp.Or(key, tokenMember))
 	case f.Form == FormPKCS12, f.Form == FormPEM && key != "":
 		return certificatePart(f.Value.Reveal(), key, f.Form)
 	case key != "":
@@ -25,6 +28,9 @@ func extract(f *Fetched, key string) (value []byte, note, problem string) {
 	}
 	return value, "", problem
 }
+
+// tokenMember is where the document of a FormToken has the token.
+const tokenMember = "token"
 
 // The JSON package's own errors may quote the document, so none of them is passed on.
 const notJSON = "the secret is not one JSON object, so it has no keys"

@@ -230,3 +230,18 @@ func BenchmarkAdmit(b *testing.B) {
 		})
 	}
 }
+
+// A pattern with a key in it, such as tokens/acr/*, does not give the whole: nor then the token, by the name that it has in
+// our own document.
+func TestATokenItselfHasNoKey(t *testing.T) {
+	f := holding(`{"token":"a.b.c","username":"u"}`)
+	f.Form = secret.FormToken
+	for key, want := range map[string]string{"": "a.b.c", "username": "u"} {
+		if value, _, err := takes(t, f, key); err != nil || value != want {
+			t.Errorf("the key %q gives %q, %v", key, value, err)
+		}
+	}
+	if value, _, err := takes(t, f, "token"); err == nil || err.Reason != secret.ReasonKey {
+		t.Errorf("the key \"token\" gives %q, %v", value, err)
+	}
+}

@@ -75,7 +75,7 @@ type Fetched struct {
 type Form uint8
 
 // The forms. PEM and PKCS12 are how Key Vault stores a certificate: their keys are key, cert, chain and pfx. A token's are
-// what was put beside it, as expires or username; without a key it is the token alone.
+// what was put beside it, as expires or username; without a key it is the token alone, which has no key.
 const (
 	FormText   Form = iota // text; its keys are those of the JSON object in it
 	FormPEM                // PEM blocks, as stored
