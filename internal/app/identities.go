@@ -26,9 +26,9 @@ type who struct {
 // openIdentities makes an Entra identity of each that the configuration names and whose assertion the issuer makes, or does
 // not: the issuer's own keys are in a vault that another identity opens. An identity is taken from the generation before if it
 // is the same. What the files leave out comes from the environment, where the workload identity webhook of Kubernetes puts it.
-func (g *generation) openIdentities(issued bool, before *generation, env Env, log zerolog.Logger) error {
+func (g *generation) openIdentities(ours bool, before *generation, env Env, log zerolog.Logger) error {
 	for name, c := range g.config.Identities {
-		if (c.Issuer != "") != issued {
+		if (c.Issuer != "") != ours {
 			continue
 		}
 		if err := g.openIdentity(name, before, env, log); err != nil {
@@ -51,7 +51,7 @@ func (g *generation) openIdentity(name string, before *generation, env Env, log 
 	is := who{name, o.TenantID, o.ClientID, fmt.Sprint(o.Clients), o.Cloud, o.AssertionFile, o.AssertionManaged, o.Managed, nil, c.Issuer}
 	if c.Issuer != "" {
 		is.issuer = g.issuer
-		g.issues(&o, c)
+		issued(g.issuer, &o, c)
 	}
 	if before != nil && before.who[name] == is {
 		g.identities[name], g.who[name] = before.identities[name], is
@@ -65,11 +65,11 @@ func (g *generation) openIdentity(name string, before *generation, env Env, log 
 	return nil
 }
 
-// issues lets our own issuer make the identity's assertions.
-func (g *generation) issues(o *entra.Options, c config.Identity) {
+// issued lets our own issuer make the identity's assertions. It holds no generation, as the identity may outlive many.
+func issued(by *issuer.Issuer, o *entra.Options, c config.Identity) {
 	form := issuer.Form(c.Issuer)
-	o.Subjects = func(r secret.Request) (string, error) { return g.issuer.Subject(form, r) }
-	o.Assertion = assertion(g.issuer, issuer.Ask{Form: form, Audience: entra.Audience(c.Cloud), Lifetime: issuer.AssertionLifetime})
+	o.Subjects = func(r secret.Request) (string, error) { return by.Subject(form, r) }
+	o.Assertion = assertion(by, issuer.Ask{Form: form, Audience: entra.Audience(c.Cloud), Lifetime: issuer.AssertionLifetime})
 }
 
 // fromEnvironment fills what the file leaves out. A managed identity needs nothing: an AZURE_CLIENT_ID that is meant
