@@ -46,9 +46,9 @@ func Registries(list List) Call {
 
 // registryAnswer is a list of drone-go's drone.Registry. A runner takes an empty one for "ask the next source".
 func registryAnswer(credentials []Credential) ([]byte, error) {
-	room := 2
+	room := len("[]")
 	for _, c := range credentials {
-		room += 64 + 6*(len(c.Address)+len(c.Username)+c.Password.Len())
+		room += 64 + quotedRoom([]byte(c.Address)) + quotedRoom([]byte(c.Username)) + quotedRoom(c.Password.Reveal())
 	}
 	answer := append(make([]byte, 0, room), '[') // growing would leave a copy behind that nobody clears
 	for i, c := range credentials {
@@ -57,11 +57,12 @@ func registryAnswer(credentials []Credential) ([]byte, error) {
 		}
 		answer = append(append(answer, `{"address":`...), quote(c.Address)...)
 		answer = append(append(answer, `,"username":`...), quote(c.Username)...)
-		var err error
-		if answer, err = jsontext.AppendQuote(append(answer, `,"password":`...), c.Password.Reveal()); err != nil {
+		quoted, err := jsontext.AppendQuote(append(answer, `,"password":`...), c.Password.Reveal())
+		if err != nil {
+			clear(answer[:cap(answer)]) // which has the passwords before this one
 			return nil, secret.Fail(secret.Garbled, secret.ReasonGarbled, "a password is no valid UTF-8")
 		}
-		answer = append(answer, '}')
+		answer = append(quoted, '}')
 	}
 	return append(answer, ']'), nil
 }

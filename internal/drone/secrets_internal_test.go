@@ -3,6 +3,7 @@ package drone
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -33,6 +34,34 @@ func TestAnAnswerNeverGrows(t *testing.T) {
 		}
 		if plain := strings.Repeat("a", len(value)); quotedRoom([]byte(plain)) != len(plain)+2 || bytes.Contains(answer[:cap(answer)][len(answer):], []byte("a")) {
 			t.Fatalf("the room for %q is %d", plain, quotedRoom([]byte(plain)))
+		}
+	})
+}
+
+// The same of a list of credentials, which also keeps what belongs together together.
+func TestAListOfCredentialsNeverGrows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pieces := rapid.SampledFrom([]string{"a", "\x00", `"`, `\`, "é", "😀", "<"})
+		text := func(name string) string { return strings.Join(rapid.SliceOfN(pieces, 0, 20).Draw(t, name), "") }
+		var credentials []Credential
+		want, room := []map[string]string{}, 2
+		for range rapid.IntRange(0, 5).Draw(t, "how many") {
+			c := map[string]string{"address": text("address"), "username": text("username"), "password": text("password")}
+			want = append(want, c)
+			credentials = append(credentials, Credential{c["address"], c["username"], secret.NewValue([]byte(c["password"]))})
+			room += 64 + quotedRoom([]byte(c["address"])) + quotedRoom([]byte(c["username"])) + quotedRoom([]byte(c["password"]))
+		}
+		answer, err := registryAnswer(credentials)
+		var got []map[string]string
+		if err != nil || json.Unmarshal(answer, &got) != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q for %v, %v", answer, want, err)
+		}
+		if cap(answer) > room {
+			t.Fatalf("%d bytes in a room of %d, which need %d", len(answer), cap(answer), room)
+		}
+		broken := append(credentials, Credential{Password: secret.NewValue([]byte("\xff"))})
+		if answer, err := registryAnswer(broken); answer != nil || secret.AsError(err).Kind != secret.Garbled {
+			t.Fatalf("%q, %v", answer, err)
 		}
 	})
 }
