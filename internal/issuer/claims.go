@@ -32,7 +32,6 @@ func Claims() []Claim {
 		{"repository_uid", "", "the forge's id of the repository: survives a rename, and is new after a re-creation"},
 		{"default_branch", "", "the default branch, as the repository's administrators set it"},
 		{"pool", "", "whose runners asked: the pool whose key signed the request"},
-		{"binding", "where the configuration grants it by a binding", "which binding gave this token"},
 		{"event", "", "why Drone runs the build: push, tag, cron, pull_request, promote, rollback or custom"},
 		{"build_number", "", "Drone's number of the build, unique within the repository"},
 		{"ref", "push, tag and cron of the repository's own code, and pull_request", "the branch, tag or pull request that the build is of; a fork's pull request has one, too, so look at event and fork"},
@@ -68,7 +67,6 @@ type claims struct {
 	RepositoryUID string    `json:"repository_uid"`
 	DefaultBranch string    `json:"default_branch,omitempty"`
 	Pool          string    `json:"pool,omitempty"`
-	Binding       string    `json:"binding,omitempty"`
 	Event         string    `json:"event,omitempty"`
 	BuildNumber   int64     `json:"build_number"`
 	Ref           string    `json:"ref,omitempty"`

@@ -21,7 +21,7 @@ func facts(t *testing.T, r secret.Request) object {
 	t.Helper()
 	claims := payload(t, mint(t, newIssuer(t), ask(), r))
 	for name, want := range (object{"iss": here, "aud": audience, "server": "drone.acme.example", "repository": "acme/app", "repository_uid": "42",
-		"default_branch": "main", "pool": "default", "binding": "pay", "build_number": 7.0, "event": r.Build.Event}) {
+		"default_branch": "main", "pool": "default", "build_number": 7.0, "event": r.Build.Event}) {
 		if claims[name] != want {
 			t.Errorf("%s is %v, want %v", name, claims[name], want)
 		}

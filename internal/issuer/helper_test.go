@@ -138,7 +138,7 @@ func promoted(to string) func(*secret.Request) {
 }
 
 func ask() issuer.Ask {
-	return issuer.Ask{Form: issuer.Repo, Audience: audience, Lifetime: issuer.AssertionLifetime, Binding: "pay"}
+	return issuer.Ask{Form: issuer.Repo, Audience: audience, Lifetime: issuer.AssertionLifetime}
 }
 
 func mint(t *testing.T, i *issuer.Issuer, a issuer.Ask, r secret.Request) issuer.Token {

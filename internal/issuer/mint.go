@@ -33,7 +33,6 @@ type Ask struct {
 	Form     Form          // what its subject names
 	Audience string        // whom it is for, 1 to 600 characters
 	Lifetime time.Duration // a second to MaxLifetime; parts of a second are cut off
-	Binding  string        // the binding that grants it, as a claim; empty: no such claim
 }
 
 // Token is a signed token, and what may be said of it.
@@ -61,7 +60,7 @@ func (i *Issuer) Mint(ctx context.Context, ask Ask, r secret.Request) (Token, er
 	issued := i.now().UTC().Truncate(time.Second)
 	t := Token{ID: newID(), Subject: subject, Issued: issued, Expires: issued.Add(ask.Lifetime.Truncate(time.Second))}
 	c := claims{Issuer: i.url, Subject: subject, Audience: ask.Audience, IssuedAt: issued.Unix(), NotBefore: issued.Unix(),
-		Expires: t.Expires.Unix(), ID: t.ID, Server: i.server, Binding: short(ask.Binding)}
+		Expires: t.Expires.Unix(), ID: t.ID, Server: i.server}
 	c.facts(&r)
 	payload, err := encode(c)
 	if err != nil {
