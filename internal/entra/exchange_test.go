@@ -304,3 +304,33 @@ func TestSubjectsNeverShareATokenOrAnAssertion(t *testing.T) {
 		t.Errorf("assertions were made for %q", got)
 	}
 }
+
+// Who is told to wait says so, and whoever asked for the token leaves us alone for as long.
+func TestThePauseThatEntraAsksFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.Fault(emulator.TokenEndpoint(), emulator.Fault{Status: 429, RetryAfter: 20 * time.Second})()
+	_, err := w.token(w.identity())
+	want(t, err, secret.Unavailable, secret.ReasonThrottled)
+	if err.Pause < 19*time.Second || err.Pause > 20*time.Second {
+		t.Errorf("a pause of %s", err.Pause)
+	}
+	_, err = w.token(w.identity(func(o *entra.Options) {
+		o.AssertionFile = ""
+		o.Assertion = func(context.Context, string) (string, error) {
+			e := secret.Fail(secret.Unavailable, secret.ReasonThrottled, "the key is used too much")
+			e.Pause = 7 * time.Second
+			return "", e
+		}
+	}))
+	want(t, err, secret.Unavailable, secret.ReasonThrottled)
+	if err.Pause != 7*time.Second {
+		t.Errorf("a pause of %s for the assertion", err.Pause)
+	}
+	repo, _ := w.perRepo(nil)
+	_, err = tokenFor(t, repo, build("1", 1)) // one repository's pause is not that of the others
+	want(t, err, secret.Unavailable, secret.ReasonThrottled)
+	if err.Pause != 0 {
+		t.Errorf("a pause of %s for all repositories", err.Pause)
+	}
+}

@@ -32,9 +32,16 @@ func (i *Identity) classify(ctx context.Context, err error, t *trace) *secret.Er
 	failed, _ := errors.AsType[*azidentity.AuthenticationFailedError](err)
 	switch {
 	case t.assertion != nil:
-		return secret.Fail(t.assertion.Kind, t.assertion.Reason, fmt.Sprintf("%s: %s", i, t.assertion.Detail))
+		failure := *t.assertion // which others may hold
+		failure.Detail = fmt.Sprintf("%s: %s", i, failure.Detail)
+		return &failure
 	case failed != nil && failed.RawResponse != nil:
-		return i.answered(failed.RawResponse.StatusCode, codeOf(failed.RawResponse))
+		failure := i.answered(failed.RawResponse.StatusCode, codeOf(failed.RawResponse))
+		// Where each repository is an application of its own, one that asks too much must not close the door for all.
+		if i.options.Subjects == nil {
+			failure.Pause = secret.ParsePause(failed.RawResponse.Header.Get, i.options.Now())
+		}
+		return failure
 	case t.transport != nil:
 		return i.unreached(t.transport)
 	case t.status >= 300:

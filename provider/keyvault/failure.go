@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -87,7 +88,9 @@ func (v *Vault) classifyOf(ctx context.Context, t thing, err error) *secret.Erro
 	}
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		failure := v.answered(t, answer)
-		failure.Pause = pauseOf(answer.RawResponse)
+		if answer.RawResponse != nil {
+			failure.Pause = secret.ParsePause(answer.RawResponse.Header.Get, time.Now())
+		}
 		return failure
 	}
 	if ctx.Err() != nil {

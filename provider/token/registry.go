@@ -96,7 +96,7 @@ func (e *Entry) fail(k secret.Kind, r secret.Reason, what string) *secret.Error 
 	return secret.Fail(k, r, fmt.Sprintf("registry %s: %s", e.Registry, what))
 }
 
-// post asks the registry for a token, once more where it can't be reached or is busy.
+// post asks the registry for a token, once more where it can't be reached or is busy and does not ask to be left alone.
 func (t *Tokens) post(ctx context.Context, e *Entry, path, field string, form url.Values) (string, error) {
 	for try := 1; ; try++ {
 		token, again, failure := t.try(ctx, e, path, field, form)
@@ -132,7 +132,8 @@ func (t *Tokens) try(ctx context.Context, e *Entry, path, field string, form url
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		failure := e.answered(answer.StatusCode)
-		return "", failure.Kind == secret.Unavailable, failure
+		failure.Pause = secret.ParsePause(answer.Header.Get, t.now())
+		return "", failure.Kind == secret.Unavailable && failure.Pause <= pause, failure
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {

@@ -355,3 +355,15 @@ func TestATokenThatEndedIsMadeAnew(t *testing.T) {
 		}
 	})
 }
+
+// A registry that asks to be left alone is: within the request, and by the door behind it.
+func TestThePauseThatARegistryAsksFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.Fault(w.registry.Target(), emulator.Fault{Status: 429, RetryAfter: 20 * time.Second})()
+	_, _, err := w.get(t, token.Entry{Scope: arm, Registry: acr}, "")
+	expect(t, err, secret.Unavailable, secret.ReasonThrottled)
+	if n := w.Count(acr, "/oauth2/exchange"); n != 1 || err.Pause < 19*time.Second || err.Pause > 20*time.Second {
+		t.Errorf("asked %d times, a pause of %s", n, err.Pause)
+	}
+}

@@ -1,12 +1,15 @@
-package keyvault
+package secret_test
 
 import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/drone-entra/drone-entra/secret"
 )
 
-func TestThePauseThatAVaultAsksFor(t *testing.T) {
+func TestThePauseThatAnAnswerAsksFor(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name, value string
 		want        time.Duration
@@ -19,21 +22,17 @@ func TestThePauseThatAVaultAsksFor(t *testing.T) {
 		{"Retry-After", "18446744073709551615", 24 * time.Hour},
 		{"Retry-After", "99999999999999999999", 0},
 		{"Retry-After", "Thu, 01 Jan 1970 00:00:00 GMT", 0},
+		{"Retry-After", "Thu, 26 Nov 2026 12:01:00 GMT", time.Minute},
+		{"Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT", 24 * time.Hour},
 		{"retry-after-ms", "1500", 1500 * time.Millisecond},
 		{"x-ms-retry-after-ms", "20", 20 * time.Millisecond},
 		{"x-ms-retry-after-ms", "18446744073709551615", 24 * time.Hour},
+		{"other", "20", 0},
 	} {
-		resp := &http.Response{Header: http.Header{}}
-		resp.Header.Set(c.name, c.value)
-		if got := pauseOf(resp); got != c.want {
+		header := http.Header{}
+		header.Set(c.name, c.value)
+		if got := secret.ParsePause(header.Get, now); got != c.want {
 			t.Errorf("%s: %s means %s, not %s", c.name, c.value, got, c.want)
 		}
-	}
-	resp := &http.Response{Header: http.Header{"Retry-After": {time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)}}}
-	if got := pauseOf(resp); got < 50*time.Second || got > time.Minute {
-		t.Errorf("a date a minute ahead means %s", got)
-	}
-	if got := pauseOf(nil); got != 0 {
-		t.Errorf("no answer asks for %s", got)
 	}
 }
