@@ -34,6 +34,9 @@ func (s *Service) Collect(ctx context.Context, caller Caller, request Request, r
 	if len(may) == 0 {
 		event := Event{Kind: EventRegistry, Outcome: DeniedOutcome, Reason: nearest.Reason, Detail: nearest.Why(), Caller: caller,
 			Request: nearest.request, Config: s.Config, DeniedBy: nearest.DeniedBy, Took: s.Now().Sub(began)}
+		if nearest.Ref != (Ref{}) {
+			event.Secret = nearest.Ref.String()
+		}
 		return nil, s.record(ctx, event)
 	}
 	return s.each(ctx, caller, may)
