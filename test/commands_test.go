@@ -64,7 +64,7 @@ func TestHelpAndWrongUse(t *testing.T) {
 	t.Parallel()
 	dir := directory(t)
 	run := func(args ...string) printed { return invoke(t, dir, nil, args...) }
-	all := []string{"serve", "dev", "check", "explain", "request", "audit verify", "issuer publish", "issuer rotate", "issuer subjects", "healthcheck", "version"}
+	all := []string{"serve", "dev", "check", "doctor", "explain", "request", "audit verify", "issuer publish", "issuer rotate", "issuer subjects", "healthcheck", "version"}
 	run("--help").says(t, 0, append(all, "Usage: drone-entra")...)
 	for _, name := range append(all, "audit", "issuer") {
 		p := invoke(t, dir, nil, append(strings.Fields(name), "--help")...)

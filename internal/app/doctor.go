@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -82,15 +81,17 @@ type Doctor struct {
 type examined struct {
 	is     *entra.Identity
 	claims entra.Claims
-	failed string        // the first exchange, if it failed and every other one would
-	ahead  *atomic.Int64 // by how many nanoseconds this machine's clock is ahead of the authority's, as far as it is known
+	failed string // the first exchange, if it failed and every other one would
+	clock  *clock // nil for a managed identity, which shows no assertion
 }
 
 // NewDoctor reads the configuration and plans the steps; nobody is asked for anything yet. A Secret that no vault of the
 // configuration has is an error of whoever asks.
 func NewDoctor(p Patient) (*Doctor, error) {
 	d := &Doctor{patient: p, env: p.Env, known: map[string]bool{}, ids: map[string]*examined{}}
-	d.env.Now = cmpNow(d.env.Now)
+	if d.env.Now == nil {
+		d.env.Now = time.Now
+	}
 	d.now = d.env.Now
 	if d.env.Transport == nil {
 		d.env.Transport = entra.NewTransport()
@@ -134,9 +135,9 @@ func (d *Doctor) Steps() (names [][2]string) {
 // the order of Steps. It ends within 40 seconds, and soon after ctx or the loop does. It may be called once.
 func (d *Doctor) Examine(ctx context.Context) iter.Seq[Finding] {
 	return func(yield func(Finding) bool) {
+		defer d.close()
 		ctx, cancel := context.WithTimeout(ctx, examineLimit)
 		defer cancel()
-		defer d.close()
 		runs := begin(ctx, d.checks)
 		for _, r := range runs {
 			<-r.done
@@ -169,15 +170,23 @@ func (d *Doctor) add(area, step string, after []string, run func(context.Context
 
 func stepName(area, step string) string { return area + ": " + step }
 
+// maxProblems is how many problems of a configuration are told; there is check for that.
+const maxProblems = 5
+
 func (d *Doctor) examineConfig(_ context.Context, f *Finding) {
 	if d.config == nil {
+		f.Detail = counted(d.Problems.Errors(), "error")
 		for _, p := range d.Problems {
-			if !p.Warning && !p.Note {
-				f.fail(p.String(), "correct it; `drone-entra check` shows all problems with their places")
+			if p.Warning || p.Note {
+				continue
+			}
+			if len(f.Faults) == maxProblems {
+				f.fail("and more", "let `drone-entra check` show all of them")
 				break
 			}
+			cause, remedy := split(p.Text)
+			f.fail(p.Place()+": "+cause, cmp.Or(remedy, "correct it; `drone-entra check` shows all problems with their places"))
 		}
-		f.Detail = counted(d.Problems.Errors(), "error")
 		return
 	}
 	f.Detail = counted(len(d.config.Files), "file") + ", " + d.config.Summary()
@@ -199,13 +208,6 @@ func counted(n int, one string) string {
 
 // sorted are a map's keys in order.
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-func cmpNow(now func() time.Time) func() time.Time {
-	if now == nil {
-		return time.Now
-	}
-	return now
-}
 
 // fail notes what is wrong.
 func (f *Finding) fail(cause, remedy string) {

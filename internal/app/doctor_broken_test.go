@@ -93,7 +93,7 @@ func environment(name, value string) func(*site) {
 }
 
 var brokenInstallations = []broken{
-	{name: "the configuration", spoil: configured("bindings:", "bindigs:"), step: "configuration: files", cause: []string{"bindigs"}, remedy: []string{"drone-entra check"}},
+	{name: "the configuration", spoil: configured("bindings:", "bindigs:"), step: "configuration: files", cause: []string{"drone-entra.yaml:", "bindigs"}, remedy: []string{"bindings"}},
 	{name: "an address that all reach in clear", spoil: configured("record:", "listen: {address: \"0.0.0.0:3000\"}\nrecord:"), step: "configuration: address", cause: []string{"0.0.0.0:3000"}, remedy: []string{"listen.tls"}},
 	{name: "a client secret", spoil: environment("AZURE_CLIENT_SECRET", "canary-value"), step: "environment: variables", cause: []string{"AZURE_CLIENT_SECRET"}, remedy: []string{"federated credential"}},
 	{name: "a proxy before the metadata", spoil: environment("HTTP_PROXY", "http://proxy:3128"), step: "environment: variables", as: app.VerdictWarn, cause: []string{"HTTP_PROXY", "managed"}, remedy: []string{"169.254.169.254", "NO_PROXY"}},

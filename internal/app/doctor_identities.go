@@ -128,7 +128,8 @@ func (d *Doctor) examineAssertion(ctx context.Context, e *examined, c config.Ide
 		{"issuer", claims.Issuer}, {"subject", claims.Subject}, {"audience", strings.Join(claims.Audience, " ")},
 		{"kid", claims.KeyID}, {"alg", claims.Algorithm}, {"issued", written(claims.Issued)}, {"expires", written(claims.Expires)},
 	}
-	now := d.now().Add(-time.Duration(e.ahead.Load()))
+	ahead, _ := e.clock.ahead()
+	now := d.now().Add(-ahead)
 	if f.flaws(claims.Flaws(c.Cloud, now)...); f.Verdict == VerdictOK {
 		f.Detail = "good for " + strings.TrimSuffix(claims.Expires.Sub(now).Round(time.Minute).String(), "0s")
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/drone-entra/drone-entra/internal/audit"
@@ -104,33 +104,57 @@ const (
 // planClouds plans the way to each authority that an identity uses, and what time it is there. Managed identities go another
 // way.
 func (d *Doctor) planClouds() {
-	clouds := map[string]*examined{}
+	clocks := map[string]*clock{}
 	for _, name := range sorted(d.config.Identities) {
 		c := d.config.Identities[name]
 		if c.Managed {
 			continue
 		}
 		cloud := cloudName(c)
-		if clouds[cloud] == nil {
-			clouds[cloud] = &examined{ahead: new(atomic.Int64)}
+		if clocks[cloud] == nil {
+			clocks[cloud] = new(clock)
 		}
-		d.ids[name] = &examined{ahead: clouds[cloud].ahead}
+		d.ids[name] = &examined{clock: clocks[cloud]}
 	}
-	for _, cloud := range sorted(clouds) {
-		at := clouds[cloud]
+	for _, cloud := range sorted(clocks) {
+		at := clocks[cloud]
 		d.add("entra "+cloud, "way", nil, func(ctx context.Context, f *Finding) {
-			ahead, err := entra.Clock(ctx, d.env.Transport, cloud, d.now)
+			ahead, told, err := entra.Clock(ctx, d.env.Transport, cloud, d.now)
 			if err != nil {
 				f.error(err)
 				return
 			}
-			at.ahead.Store(int64(ahead))
+			at.set(ahead, told)
 			f.Detail = "the authority answers, and its certificate is good"
 		})
 		d.add("entra "+cloud, "clock", []string{stepName("entra "+cloud, "way")}, func(_ context.Context, f *Finding) {
-			examineClock(time.Duration(at.ahead.Load()), f)
+			if ahead, told := at.ahead(); told {
+				examineClock(ahead, f)
+			} else {
+				f.warn("the authority's answer has no Date to compare the clock with", "look for a proxy in between that takes it away")
+			}
 		})
 	}
+}
+
+// clock is what is known of this machine's. A step that was given up may still set it while others look.
+type clock struct {
+	mu   sync.Mutex
+	by   time.Duration
+	told bool
+}
+
+func (c *clock) set(by time.Duration, told bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.by, c.told = by, told
+}
+
+// ahead is by how much it is ahead of the authority's; zero where nobody told.
+func (c *clock) ahead() (by time.Duration, told bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.by, c.told
 }
 
 func examineClock(ahead time.Duration, f *Finding) {

@@ -61,7 +61,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 func advises(s string) bool {
 	first, _, _ := strings.Cut(s, " ")
 	switch first {
-	case "add", "allow", "ask", "assign", "change", "compare", "copy", "correct", "delete", "enable", "give", "is", "let", "list", "look", "lower",
+	case "add", "allow", "ask", "assign", "change", "compare", "copy", "correct", "delete", "did", "enable", "give", "is", "let", "list", "look", "lower",
 		"make", "mount", "name", "publish", "raise", "recover", "remove", "rotate", "run", "say", "set", "stop", "unset", "use", "wait", "write":
 		return true
 	}

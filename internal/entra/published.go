@@ -116,15 +116,15 @@ func fetch(ctx context.Context, transport http.RoundTripper, from string, into a
 
 // Clock asks the authority of a cloud (public, also if empty, usgovernment or china) what time it is, by the Date of its answer;
 // that proves as well that it is reached, and that its certificate is good. ahead is by how much now is ahead of it, to the
-// second or so. The error is an *secret.Error.
-func Clock(ctx context.Context, transport http.RoundTripper, cloud string, now func() time.Time) (ahead time.Duration, err error) {
+// second or so; told is false where an answer has no Date. The error is an *secret.Error.
+func Clock(ctx context.Context, transport http.RoundTripper, cloud string, now func() time.Time) (ahead time.Duration, told bool, err error) {
 	conf, err := cloudOf(cloud)
 	if err != nil {
-		return 0, secret.Fail(secret.Internal, secret.ReasonInternal, err.Error())
+		return 0, false, secret.Fail(secret.Internal, secret.ReasonInternal, err.Error())
 	}
 	host := authority(conf)
-	fail := func(k secret.Kind, r secret.Reason, what string) (time.Duration, error) {
-		return 0, secret.Fail(k, r, host+": "+what)
+	fail := func(k secret.Kind, r secret.Reason, what string) (time.Duration, bool, error) {
+		return 0, false, secret.Fail(k, r, host+": "+what)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/common/v2.0/.well-known/openid-configuration", nil)
 	if err != nil {
@@ -139,7 +139,7 @@ func Clock(ctx context.Context, transport http.RoundTripper, cloud string, now f
 	between := now().Sub(before) / 2
 	date, err := http.ParseTime(answer.Header.Get("Date"))
 	if err != nil {
-		return fail(secret.Garbled, secret.ReasonGarbled, "its answer has no Date: is there a proxy in between?")
+		return 0, false, nil
 	}
-	return before.Add(between).Sub(date.Add(time.Second / 2)), nil // a Date has whole seconds, cut off
+	return before.Add(between).Sub(date.Add(time.Second / 2)), true, nil // a Date has whole seconds, cut off
 }
