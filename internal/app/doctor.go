@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -81,8 +82,8 @@ type Doctor struct {
 type examined struct {
 	is     *entra.Identity
 	claims entra.Claims
-	failed string // the first exchange, if it failed and every other one would
-	clock  *clock // nil for a managed identity, which shows no assertion
+	failed atomic.Bool // the first exchange, and every other one would
+	clock  *clock      // nil for a managed identity, which shows no assertion
 }
 
 // NewDoctor reads the configuration and plans the steps; nobody is asked for anything yet. A Secret that no vault of the

@@ -54,17 +54,22 @@ func (d *Doctor) planIdentity(name string, c config.Identity) {
 		}
 		after = []string{stepName(area, "assertion"), stepName(cloud, "way")}
 	}
-	scopes := d.scopes(name)
+	d.planExchanges(name, c, e, after)
+}
+
+// planExchanges plans one for each scope. Where the first is refused for who we are, the others would be too, and are skipped.
+func (d *Doctor) planExchanges(name string, c config.Identity, e *examined, after []string) {
+	area, scopes := "identity "+name, d.scopes(name)
+	first := stepName(area, exchangeStep(scopes[0]))
 	for _, scope := range scopes {
-		first := stepName(area, exchangeStep(scopes[0]))
 		d.add(area, exchangeStep(scope), after, func(ctx context.Context, f *Finding) {
-			if e.failed != "" {
-				f.skipAfter(e.failed)
+			if e.failed.Load() {
+				f.skipAfter(first)
 				return
 			}
 			d.examineExchange(ctx, e, c, scope, f)
 			if f.Verdict == VerdictFail && scope == scopes[0] && !entra.OfScope(entra.Code(f.Faults[0].Cause)) {
-				e.failed = first
+				e.failed.Store(true)
 			}
 		}, first)
 	}

@@ -3,7 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
-	"slices"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -57,20 +57,34 @@ func (d *Doctor) examineEnvironment(_ context.Context, f *Finding) {
 	for _, w := range overridden(d.config, d.env.Getenv) {
 		f.warn(w, "unset the variable, or take the word out of the configuration")
 	}
+	d.examineProxy(f)
+}
+
+// examineProxy warns where the way to the metadata endpoint, which is plain HTTP, leads through a proxy.
+func (d *Doctor) examineProxy(f *Finding) {
 	managed := false
 	for _, i := range d.config.Identities {
 		managed = managed || i.Managed || i.AssertionManaged != ""
 	}
 	for _, name := range []string{"HTTP_PROXY", "http_proxy"} {
-		excepted := slices.ContainsFunc([]string{"NO_PROXY", "no_proxy"}, func(no string) bool {
-			return slices.ContainsFunc(strings.Split(d.env.Getenv(no), ","), func(s string) bool { return s == imds || s == "*" })
-		})
-		if managed && d.env.Getenv(name) != "" && !excepted {
+		if managed && d.env.Getenv(name) != "" && !excepted(d.env.Getenv("NO_PROXY")) && !excepted(d.env.Getenv("no_proxy")) {
 			f.warn(name+" is set, and managed identities are asked for over plain HTTP: the proxy would get the question, and could read the answer",
 				"add "+imds+" to NO_PROXY")
-			break
+			return
 		}
 	}
+}
+
+// excepted tells whether NO_PROXY leaves out the metadata endpoint: by its address, by a network, or with everything.
+func excepted(list string) bool {
+	for entry := range strings.SplitSeq(list, ",") {
+		entry = strings.TrimSpace(entry)
+		network, err := netip.ParsePrefix(entry)
+		if entry == "*" || entry == imds || err == nil && network.Contains(netip.MustParseAddr(imds)) {
+			return true
+		}
+	}
+	return false
 }
 
 // examineKeys reads the runners' keys and tries whether the guard would take them.
@@ -86,7 +100,11 @@ func (d *Doctor) examineKeys(_ context.Context, f *Finding) {
 		return
 	}
 	for _, w := range warnings {
-		f.warn(w, "write the key without it, for runners as here")
+		remedy := "unset the variable, or take the keys out of the configuration"
+		if strings.Contains(w, "newline") {
+			remedy = "write the key without it, here and for the runners"
+		}
+		f.warn(w, remedy)
 	}
 	pools := map[string]bool{}
 	for _, k := range keys {

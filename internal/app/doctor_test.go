@@ -217,3 +217,24 @@ func TestDoctorLeavesNothingBehind(t *testing.T) {
 	s.Close()
 	goleak.VerifyNone(t, before)
 }
+
+// A proxy is no matter where NO_PROXY leaves out the metadata endpoint, or nobody asks there.
+func TestDoctorOfAProxy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, two)
+	s.env["http_proxy"] = "http://proxy:3128"
+	for no, want := range map[string]app.Verdict{
+		"": app.VerdictWarn, "localhost,169.254.169.25": app.VerdictWarn, "10.0.0.0/8": app.VerdictWarn,
+		"localhost, 169.254.169.254": app.VerdictOK, "169.254.0.0/16": app.VerdictOK, "*": app.VerdictOK,
+	} {
+		s.env["NO_PROXY"] = no
+		if one := s.examine().step["environment: variables"]; one.Verdict != want {
+			t.Errorf("NO_PROXY=%s: %s", no, sprint(one))
+		}
+	}
+	s.env["NO_PROXY"] = ""
+	s.text = strings.NewReplacer("vm: {managed: {client_id: "+vmClient+"}}", "vm: {tenant_id: TENANT, client_id: "+payClient+", assertion: {file: DIR/token/token}}").Replace(s.text)
+	if one := s.examine().step["environment: variables"]; one.Verdict != app.VerdictOK {
+		t.Errorf("%s", sprint(one))
+	}
+}

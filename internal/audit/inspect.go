@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -56,7 +57,8 @@ func Inspect(file string) (s Standing, err error) {
 	return s, nil
 }
 
-// held looks for the lock in the kernel's list, by the device and the number of its file.
+// held looks for the lock in the kernel's list, by the number of its file and by its device, or by the process that wrote its
+// name there: some file systems, as overlayfs and btrfs, show another device in the list than stat(2) does.
 //
 //	1: FLOCK  ADVISORY  WRITE 4711 00:1a:12 0 EOF
 func held(name string) (bool, string) {
@@ -70,11 +72,17 @@ func held(name string) (bool, string) {
 		return false, ""
 	}
 	defer list.Close()
-	device := uint64(stat.Dev)
-	at := fmt.Sprintf(" %02x:%02x:%d ", unix.Major(device), unix.Minor(device), stat.Ino)
+	holder := holderOf(name)
+	device, process := uint64(stat.Dev), 0
+	_, _ = fmt.Sscanf(holder, "process %d ", &process)
+	at := fmt.Sprintf("%02x:%02x:%d", unix.Major(device), unix.Minor(device), stat.Ino)
 	for lines := bufio.NewScanner(list); lines.Scan(); {
-		if line := lines.Text(); strings.Contains(line, " FLOCK ") && strings.Contains(line, at) {
-			return true, holderOf(name)
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 6 || fields[1] != "FLOCK" {
+			continue
+		}
+		if fields[5] == at || process > 0 && fields[4] == strconv.Itoa(process) && strings.HasSuffix(fields[5], fmt.Sprintf(":%d", stat.Ino)) {
+			return true, holder
 		}
 	}
 	return false, ""
