@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -191,6 +192,10 @@ func (d *Doctor) examineExchange(ctx context.Context, e *examined, c config.Iden
 	token, err := e.is.Credential(e.is.Subject(d.patient.Build)).GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
 	if err == nil {
 		f.Detail = "valid until " + written(token.ExpiresOn)
+		return
+	}
+	if secret.AsError(err).Kind == secret.Late { // the exchange goes on for longer than a step, and says no more until it ends
+		f.fail(fmt.Sprintf("%s gave no token within %s", e.is.Authority(), stepLimit), "look at egress rules, at the proxy, and at Azure's status page")
 		return
 	}
 	f.error(err, e.is.String())

@@ -53,6 +53,9 @@ func (i *Identity) classify(ctx context.Context, err error, t *trace) *secret.Er
 		fmt.Sprintf("%s: %s answered what is no token: is there a proxy in between?", i, i.who()))
 }
 
+// Authority names whom the identity asks for tokens: a host, or the machine's identity endpoint.
+func (i *Identity) Authority() string { return i.who() }
+
 // who names the other side.
 func (i *Identity) who() string {
 	if i.options.Managed {

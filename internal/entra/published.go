@@ -98,6 +98,7 @@ func fetch(ctx context.Context, transport http.RoundTripper, from string, into a
 	answer, err := client(fence{next: transport}).Do(request)
 	if err != nil {
 		_, _, what := unanswered(err)
+		what, _, _ = strings.Cut(what, ": ") // the rest is a remedy for the way to Entra
 		return &Flaw{Cause: fmt.Sprintf("%.200s does not answer this machine; Entra fetches it from the internet, and may see something else: %s", from, what),
 			Remedy: "open it in a browser outside of this network; if it does not come there, publish it", Mild: true}
 	}
