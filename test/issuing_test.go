@@ -160,7 +160,7 @@ func (i *issuing) relying(t *testing.T, token, audience string) (claims map[stri
 // kid is the key that a token says it was signed with.
 func kid(t *testing.T, token string) string {
 	t.Helper()
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func (c claims) missing(scopes []string) string {
 		for action := range strings.SplitSeq(parts[len(parts)-1], ",") {
 			given := false
 			for _, a := range c.Access {
-				given = given || a.Name == parts[1] && (slices.Contains(a.Actions, action) || slices.Contains(a.Actions, "*"))
+				given = given || (a.Type == parts[0] || a.Type == "") && a.Name == parts[1] && (slices.Contains(a.Actions, action) || slices.Contains(a.Actions, "*"))
 			}
 			if !given {
 				return action + " " + parts[1]
