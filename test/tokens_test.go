@@ -259,3 +259,33 @@ func TestARegistryThatHangs(t *testing.T) {
 		})
 	}
 }
+
+// A registry is dead for as long as it likes: nobody who asks for another token learns of it.
+func TestADeadRegistryLeavesOtherTokensAlone(t *testing.T) {
+	t.Parallel()
+	f := startFaulty(t, shortLived+"limits: {budget: 3s, drain: 1s}\n")
+	r := f.Emulator.Registry(acr, tenantID)
+	r.Allow(clientID, "*", "pull", "push")
+	for name, c := range map[string]struct {
+		fault emulator.Fault
+		times int
+	}{"503": {emulator.Fault{Status: 503}, 12}, "hangs": {emulator.Fault{Kind: emulator.Hang}, 2}} {
+		remove := f.Emulator.Fault(r.Target(), c.fault)
+		for range c.times {
+			f.nothing(t, f.next(), "tokens/docker")
+		}
+		for range 3 {
+			began := time.Now()
+			f.minted(t, f.next(), "tokens/arm")
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("%s: a token of Entra took %s", name, took)
+			}
+		}
+		remove()
+		eventually(t, "the registry's tokens again", func() bool {
+			_, err := f.find(f.next(), "tokens/docker")
+			return err == nil || !f.pause()
+		})
+	}
+	f.good(t)
+}
