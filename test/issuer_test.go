@@ -171,6 +171,9 @@ func TestARevokedRepositoryStopsAlone(t *testing.T) {
 		return err != nil || !f.pause()
 	})
 	f.because(t, f.app(), "own/app-db", fails(http.StatusServiceUnavailable, "identity"), "AADSTS70025", "repo:1", "federated credential")
+	if at := f.status().Identities["repo"]; at.State == "working" || !strings.Contains(at.Error, "repo:1") {
+		t.Errorf("/status says %+v", at)
+	}
 	f.expect(t, f.site(), "own/site-db", gets("kv-own/site-db"))
 	f.good(t)
 	i.Register(app)

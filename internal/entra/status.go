@@ -17,7 +17,7 @@ type State string
 const (
 	Unused  State = "unused"  // no exchange was made yet
 	Working State = "working" // the last exchange brought a token
-	Failing State = "failing" // the last exchange failed, and the token that is there still serves
+	Failing State = "failing" // the last exchange failed, and the token that is there still serves, or those of other subjects
 	Broken  State = "broken"  // the last exchange failed, and there is no valid token
 )
 
@@ -62,7 +62,10 @@ type health struct {
 func (i *Identity) note(token azcore.AccessToken, err *secret.Error) {
 	i.health.mu.Lock()
 	defer i.health.mu.Unlock()
-	i.health.expires = token.ExpiresOn
+	// Where each request may be somebody else, one who has no token says nothing of the others'.
+	if i.options.Subjects == nil || token.ExpiresOn.After(i.health.expires) {
+		i.health.expires = token.ExpiresOn
+	}
 	i.tell(err)
 }
 

@@ -96,6 +96,11 @@ func TestARevokedRepositoryIsAlone(t *testing.T) {
 	want(t, err, secret.Unavailable, secret.ReasonIdentity, "AADSTS700213", "drone:d:repo:1")
 	_, err = tokenFor(t, i, build("2", 1))
 	works(t, err)
+	_, err = tokenFor(t, i, build("1", 2))
+	want(t, err, secret.Unavailable, secret.ReasonIdentity, "AADSTS700213")
+	if s := i.Status(); s.State != entra.Failing || !strings.Contains(s.Error, "drone:d:repo:1") { // not broken: the other one works
+		t.Errorf("the status is %+v", s)
+	}
 }
 
 // A deploy target is a writer's text: what is remembered of it is bounded, and whoever is forgotten exchanges anew.
