@@ -14,16 +14,24 @@ const (
 	tolerance  = 5                // so many failures in a row open it
 	patience   = time.Second      // how long a caller waits in all, while it is open
 	promising  = patience * 3 / 4 // he waits for a try that is due within this, since it needs some of his patience too
-	firstPause = time.Second      // between the begin of a failure and the next try; doubled with each that fails
-	longPause  = 30 * time.Second // the longest, also of those that a source asks for
+	firstPause = patience / 2     // between the begin of a try that fails and the next one
+	ageShare   = 8                // such a part of an outage's length so far, where that is more
+	longPause  = 10 * time.Second // and no more than this
+	longAsked  = 30 * time.Second // the longest pause that a source gets by asking for it
 )
 
 // breaker keeps callers from waiting for a source that can't answer, and finds out when it can again. It is guarded by
 // Router.mu; its zero value is closed.
 //
 // Closed, every read goes to the source. Open, none does until a pause is over; then it is half-open, and one read is the
-// probe. An answer closes it, whoever had asked; a probe without one within a second, or with another failure, opens it
-// for twice as long. A probe that is given up goes on, and what it brings late still counts.
+// probe. An answer closes it, whoever had asked; a probe without one within three quarters of a second, or with another
+// failure, opens it for another pause. A probe that is given up goes on, and what it brings late still counts.
+//
+// Pauses grow with the outage's age and not with the number of tries: after six seconds of trouble, whoever asks in the
+// moment in which the source is back still lives to see the next try, however often it was tried before.
+//
+// Where all that failed is one secret, that secret may be the trouble: whoever asks for another one is the probe at once,
+// even beside that secret's own, and only if his fails as well the source is left alone.
 //
 // What counts is the source's own trouble. A read that ran out of time has tried three times and costs whoever waits
 // for the next one as much, so a single one opens. A source that says "too many requests" lives, and answers others; it
@@ -32,26 +40,44 @@ type breaker struct {
 	since    time.Time     // when it opened; zero: it is closed
 	failures int           // in a row
 	failure  *secret.Error // the last of them
-	pause    time.Duration // before the next try
-	retry    time.Time     // when that is
+	name     string        // whose they are
+	several  bool          // more than that one's, or the source itself asked to be left alone
+	retry    time.Time     // when the next try is
 	probe    *read         // the try under way
 	answered time.Time     // when the newest read began that was answered, well or not
 	news     chan struct{} // closed when a probe has ended; nil if nobody waits for that
 }
 
-// admit tells whether a read may begin now, or else when to ask again; the zero time: when there is news.
-// A probe that has taken a second counts as failed.
-func (b *breaker) admit(now time.Time) (ok bool, again time.Time) {
-	if b.since.IsZero() {
+// admit tells whether a read of that name may begin now, or else when to ask again. For as long as a probe is under way,
+// that is when it counts as failed; there may be news before.
+func (b *breaker) admit(name string, now time.Time) (ok bool, again time.Time) {
+	b.expire(now)
+	suspect := b.several || b.name == name
+	switch p := b.probe; {
+	case b.since.IsZero():
 		return true, now
+	case p == nil:
+		return !suspect || !now.Before(b.retry), b.retry
+	case !suspect && p.key.name == b.name:
+		return true, now
+	case p.began.IsZero(): // it has not had its turn
+		return false, now.Add(patience)
+	default:
+		return false, p.began.Add(promising)
 	}
-	if p := b.probe; p != nil {
-		if p.began.IsZero() || now.Sub(p.began) < patience {
-			return false, time.Time{}
-		}
-		b.reopen(p.began)
+}
+
+// expire gives up a probe that takes too long.
+func (b *breaker) expire(now time.Time) {
+	if p := b.probe; p != nil && !p.began.IsZero() && now.Sub(p.began) >= promising {
+		b.accuse(p)
+		b.reopen(p.began, now)
 	}
-	return !now.Before(b.retry), b.retry
+}
+
+// accuse notes whose read failed.
+func (b *breaker) accuse(f *read) {
+	b.several = b.several || b.name != f.key.name
 }
 
 // learn takes from the end of a read how the source does. began is when the source was asked.
@@ -68,20 +94,28 @@ func (b *breaker) learn(f *read, began time.Time, err *secret.Error, now time.Ti
 	}
 	weight := weigh(err)
 	if weight > 0 && !began.Before(b.answered) {
+		if b.failures == 0 {
+			b.name = f.key.name
+		}
 		b.failures += weight
 		b.failure = err
+		b.accuse(f)
 	}
 	switch {
 	case b.probe == f:
-		b.reopen(began)
+		b.accuse(f)
+		b.reopen(began, now)
 	case b.since.IsZero() && b.failures >= tolerance:
-		b.since, b.pause = now, firstPause
-		b.retry = began.Add(jittered(b.pause)) // for a read that ran out of time that is over
+		b.since = now
+		b.reopen(began, now) // for a read that ran out of time the pause is over
 	default:
 		return
 	}
-	if asked := now.Add(min(err.Pause, longPause)); asked.After(b.retry) {
-		b.retry = asked
+	if asked := now.Add(min(err.Pause, longAsked)); err.Pause > 0 {
+		b.several = true // it speaks of all
+		if asked.After(b.retry) {
+			b.retry = asked
+		}
 	}
 }
 
@@ -105,15 +139,15 @@ func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 
 // close lets every read pass.
 func (b *breaker) close() {
-	b.failures, b.failure = 0, nil
+	b.failures, b.failure, b.name, b.several = 0, nil, "", false
 	b.since, b.retry, b.probe = time.Time{}, time.Time{}, nil
 	b.tell()
 }
 
-// reopen ends a probe without an answer that began then. Pauses count from there, as they are between tries.
-func (b *breaker) reopen(began time.Time) {
-	b.pause = min(2*b.pause, longPause)
-	b.retry = began.Add(jittered(b.pause))
+// reopen leaves the source alone after a try without an answer that began then. Pauses count from there, as they are
+// between tries.
+func (b *breaker) reopen(began, now time.Time) {
+	b.retry = began.Add(jittered(min(max(now.Sub(b.since)/ageShare, firstPause), longPause)))
 	b.probe = nil
 	b.tell()
 }
@@ -164,14 +198,16 @@ type hold struct {
 // hope returns how long it is worth to hold on: for a probe as long as the caller has patience, for the next try
 // if it is due so soon that some patience is left for its answer. Router.mu is held.
 //
-// So an outage that is over within a second costs nobody his secret, and in a longer one nobody waits for more than that.
+// So an outage of seconds costs nobody his secret who asks when it is over, and in a longer one nobody waits for more than
+// a second.
 func (r *Router) hope(q *question, now time.Time) hold {
-	ok, again := q.door.admit(now)
-	switch left := q.asked.Add(patience).Sub(now); {
+	ok, again := q.door.admit(q.key.name, now)
+	left := q.asked.Add(patience).Sub(now)
+	switch {
 	case ok || r.closed || q.door.reads >= r.options.InFlight:
 		return hold{}
-	case again.IsZero():
-		return hold{left, q.door.listen()}
+	case q.door.probe != nil:
+		return hold{min(left, again.Sub(now)), q.door.listen()}
 	case again.Sub(q.asked) <= promising:
 		return hold{again.Sub(now), q.door.listen()}
 	}

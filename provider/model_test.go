@@ -32,8 +32,8 @@ type model struct {
 
 	failures int // in a row
 	failure  *secret.Error
-	open     bool
-	pause    time.Duration
+	open     time.Time     // when the breaker opened; zero: it is closed
+	pause    time.Duration // the longest before the next try
 }
 
 // minLife is how much of a value's life must be left, where it has an end at all.
@@ -95,10 +95,10 @@ func (m *model) predict(rt *rapid.T, s *source, door provider.DoorStatus, number
 	if lives() && kept.build == number && now.Sub(kept.began) < time.Minute {
 		return "build " + kept.value
 	}
-	if (door.State != provider.Closed) != m.open {
+	if (door.State != provider.Closed) == m.open.IsZero() {
 		rt.Fatalf("the breaker is %s after %d failures", door.State, m.failures)
 	}
-	if wait := door.Retry.Sub(now); m.open && wait > 0 {
+	if wait := door.Retry.Sub(now); !m.open.IsZero() && wait > 0 {
 		if !m.promised(wait) {
 			rt.Fatalf("left alone for %s more", wait)
 		}
@@ -112,7 +112,7 @@ func (m *model) predict(rt *rapid.T, s *source, door provider.DoorStatus, number
 	}
 	*reads++
 	if s.fail == nil {
-		m.failures, m.open = 0, false
+		m.failures, m.open = 0, time.Time{}
 		value := fmt.Sprintf("value-%d", *reads-1)
 		m.kept[at] = last{value, number, now}
 		return "fetched " + value
@@ -120,11 +120,11 @@ func (m *model) predict(rt *rapid.T, s *source, door provider.DoorStatus, number
 	e := s.fail.(*secret.Error)
 	failed := e.Kind.String() + " " + string(e.Reason)
 	if slices.Contains(conclusive, e) {
-		m.failures, m.open = 0, false
+		m.failures, m.open = 0, time.Time{}
 		delete(m.kept, at)
 		return failed
 	}
-	m.fail(e)
+	m.fail(e, now)
 	if stale() {
 		return "stale " + kept.value
 	}
@@ -132,19 +132,17 @@ func (m *model) predict(rt *rapid.T, s *source, door provider.DoorStatus, number
 }
 
 // fail counts a passing failure.
-func (m *model) fail(e *secret.Error) {
+func (m *model) fail(e *secret.Error, now time.Time) {
 	switch {
 	case e.Reason == secret.ReasonTimeout:
 		m.failures, m.failure = m.failures+5, e
 	case e.Reason != secret.ReasonThrottled || e.Pause > 0:
 		m.failures, m.failure = m.failures+1, e
 	}
-	switch {
-	case m.open:
-		m.pause = min(2*m.pause, 30*time.Second)
-	case m.failures >= 5:
-		m.open, m.pause = true, time.Second
+	if m.open.IsZero() && m.failures >= 5 {
+		m.open = now
 	}
+	m.pause = min(max(now.Sub(m.open)/8, 500*time.Millisecond), 10*time.Second)
 }
 
 // promised tells whether a door may be left alone for so long.

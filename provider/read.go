@@ -70,7 +70,7 @@ func (r *Router) board(q *question, now time.Time) (*read, string, *secret.Error
 		r.ride(a.latest, q)
 		return a.latest, secret.HowJoined, nil
 	}
-	ok, _ := d.admit(now)
+	ok, _ := d.admit(q.key.name, now)
 	full := d.reads >= r.options.InFlight
 	switch {
 	case !ok || full && !d.since.IsZero():

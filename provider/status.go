@@ -30,7 +30,7 @@ func (r *Router) Doors() map[string]DoorStatus {
 	now := r.options.Now()
 	all := make(map[string]DoorStatus, len(r.doors))
 	for alias, d := range r.doors {
-		d.admit(now) // a probe may have taken too long since anybody looked
+		d.expire(now) // a probe may have taken too long since anybody looked
 		s := DoorStatus{State: Closed, Since: d.since, Retry: d.retry, Reads: d.reads, Waiting: d.queued, Hedged: d.hedged}
 		switch {
 		case d.since.IsZero():
