@@ -15,7 +15,7 @@ const (
 	patience   = time.Second      // how long a caller waits in all, while it is open
 	promising  = patience * 3 / 4 // he waits for a try that is due within this, since it needs some of his patience too
 	firstPause = patience / 2     // between the begin of a try that fails and the next one
-	ageShare   = 8                // such a part of an outage's length so far, where that is more
+	ageShare   = 4                // such a part of an outage's length so far, where that is more
 	longPause  = 10 * time.Second // and no more than this
 	longAsked  = 30 * time.Second // the longest pause that a source gets by asking for it
 )
@@ -27,8 +27,8 @@ const (
 // probe. An answer closes it, whoever had asked; a probe without one within three quarters of a second, or with another
 // failure, opens it for another pause. A probe that is given up goes on, and what it brings late still counts.
 //
-// Pauses grow with the outage's age and not with the number of tries: after six seconds of trouble, whoever asks in the
-// moment in which the source is back still lives to see the next try, however often it was tried before.
+// Pauses grow with the outage's age and not with the number of tries: within the first three seconds of trouble, whoever asks in the
+// moment in which the source is back waits for the next try, however often it was tried before.
 //
 // Where all that failed is one secret, that secret may be the trouble: whoever asks for another one is the probe at once,
 // even beside that secret's own, and only if his fails as well the source is left alone.
@@ -60,8 +60,6 @@ func (b *breaker) admit(name string, now time.Time) (ok bool, again time.Time) {
 		return !suspect || !now.Before(b.retry), b.retry
 	case !suspect && p.key.name == b.name:
 		return true, now
-	case p.began.IsZero(): // it has not had its turn
-		return false, now.Add(patience)
 	default:
 		return false, p.began.Add(promising)
 	}
@@ -69,7 +67,7 @@ func (b *breaker) admit(name string, now time.Time) (ok bool, again time.Time) {
 
 // expire gives up a probe that takes too long.
 func (b *breaker) expire(now time.Time) {
-	if p := b.probe; p != nil && !p.began.IsZero() && now.Sub(p.began) >= promising {
+	if p := b.probe; p != nil && now.Sub(p.began) >= promising {
 		b.accuse(p)
 		b.reopen(p.began, now)
 	}
@@ -152,14 +150,6 @@ func (b *breaker) reopen(began, now time.Time) {
 	b.tell()
 }
 
-// abandon takes back a probe that was never begun. Whoever comes next may try.
-func (b *breaker) abandon(f *read) {
-	if b.probe == f {
-		b.probe = nil
-		b.tell()
-	}
-}
-
 // tell wakes those who wait for a probe.
 func (b *breaker) tell() {
 	if b.news != nil {
@@ -204,7 +194,7 @@ func (r *Router) hope(q *question, now time.Time) hold {
 	ok, again := q.door.admit(q.key.name, now)
 	left := q.asked.Add(patience).Sub(now)
 	switch {
-	case ok || r.closed || q.door.reads >= r.options.InFlight:
+	case ok || r.closed:
 		return hold{}
 	case q.door.probe != nil:
 		return hold{min(left, again.Sub(now)), q.door.listen()}

@@ -304,7 +304,7 @@ func TestADeadVaultIsLeftAlone(t *testing.T) {
 		wg.Wait()
 		calls := s.seen()
 		for i, c := range calls[2:] { // the first probe may come at once: another secret had failed
-			if pause := c.began.Sub(calls[i+1].began); pause < min(max(750*time.Millisecond, calls[i+1].began.Sub(began)/16), 5*time.Second) {
+			if pause := c.began.Sub(calls[i+1].began); pause < min(max(750*time.Millisecond, calls[i+1].began.Sub(began)/8), 5*time.Second) {
 				rt.Errorf("try %d came %s after the one before, %s after the first", i+2, pause, c.began.Sub(began))
 			}
 		}

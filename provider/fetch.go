@@ -59,16 +59,20 @@ func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error)
 // hasty means that the door's breaker was open when the read was boarded: then a second is enough, as the last value, if
 // it may serve, is no better after fifteen. A read that is given up goes on, and shows when the source is back. again
 // means that the breaker opened before the read's turn came: then its caller is as one who comes now.
+//
+// A second is enough also for who waits for room at a door that is full: either reads end soon, or it will take long.
 func (r *Router) wait(ctx context.Context, q *question, f *read, how string, hasty bool) (_ secret.Fetched, failure error, again bool) {
-	var enough <-chan time.Time
-	if hasty {
-		t := time.NewTimer(q.asked.Add(patience).Sub(r.options.Now()))
-		defer t.Stop()
-		enough = t.C
-	}
+	t := time.NewTimer(q.asked.Add(patience).Sub(r.options.Now()))
+	defer t.Stop()
 	select {
 	case <-f.done:
-	case <-enough:
+	case <-t.C:
+		if !hasty && !r.stuck(f) {
+			select {
+			case <-f.done:
+			case <-ctx.Done():
+			}
+		}
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
@@ -89,6 +93,8 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name))
 	case !q.door.since.IsZero():
 		err = q.door.refusal(r.options.Now())
+	case f.began.IsZero() && r.full(q.door):
+		err = q.door.busy()
 	case f.began.IsZero():
 		err = q.door.crowded()
 	default: // it came back, and too late for this one
@@ -97,6 +103,13 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 	}
 	fetched, failure := r.lastResort(q.door, f.key, err)
 	return fetched, failure, false
+}
+
+// stuck tells whether a read waits for room at its door.
+func (r *Router) stuck(f *read) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f.began.IsZero() && r.full(f.door)
 }
 
 // left is the failure of a caller who went away.

@@ -18,7 +18,8 @@ const (
 type hedging struct {
 	took   [100]time.Duration // how long the last reads took that were answered well, as a ring
 	seen   int
-	slow   time.Duration // longer than 95 of 100 of them; zero: not known yet
+	usual  time.Duration // longer than half of them; zero: not known yet
+	slow   time.Duration // longer than 95 of 100
 	saved  float64       // second reads that may be made
 	hedged uint64        // that were made
 }
@@ -34,6 +35,7 @@ func (h *hedging) observe(took time.Duration) {
 	sorted := h.took
 	n := min(h.seen, len(sorted))
 	slices.Sort(sorted[:n])
+	h.usual = sorted[n/2]
 	h.slow = max(hedgeLeast, sorted[(n*95+99)/100-1])
 }
 
@@ -53,6 +55,7 @@ func (r *Router) attempt(f *read, now time.Time) {
 		f.attempts--
 		f.door.reads--
 		r.finish(f, now, fetched, err)
+		r.serveQueue(f.door.queue) // somebody may have waited for the room
 	})
 }
 
@@ -63,7 +66,7 @@ func (r *Router) hedge(f *read) {
 	defer r.mu.Unlock()
 	d, now := f.door, r.options.Now()
 	if r.closed || f.ended || f.waiting == 0 || !d.since.IsZero() ||
-		d.reads >= r.options.InFlight || d.saved < 1 || !d.queue.pass(now) {
+		r.full(d) || d.saved < 1 || !d.queue.pass(now) {
 		return
 	}
 	d.saved--

@@ -142,7 +142,7 @@ func (m *model) fail(e *secret.Error, now time.Time) {
 	if m.open.IsZero() && m.failures >= 5 {
 		m.open = now
 	}
-	m.pause = min(max(now.Sub(m.open)/8, 500*time.Millisecond), 10*time.Second)
+	m.pause = min(max(now.Sub(m.open)/4, 500*time.Millisecond), 10*time.Second)
 }
 
 // promised tells whether a door may be left alone for so long.
@@ -194,8 +194,8 @@ func TestConcurrentCallersNeverGetAnotherBuildsValue(t *testing.T) {
 			}
 		}
 		hedged := r.Doors()["shared"].Hedged
-		if again > hedged {
-			rt.Fatalf("%d reads began within a second of the one before, which was under way; %d may have", again, hedged)
+		if again > 2*hedged { // a second attempt may be soon after one read and soon before another
+			rt.Fatalf("%d reads began within a second of the one before, which was under way; %d were second attempts", again, hedged)
 		}
 		for _, a := range answers {
 			judge(rt, s, a, leaders, hedged > 0)

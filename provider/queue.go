@@ -25,8 +25,9 @@ type queue struct {
 	timer  *time.Timer // set while somebody waits
 }
 
-// repository is whose turn it is. The pool is part of it, as only its key proves the repository.
-type repository struct{ pool, uid string }
+// repository is whose turn it is. The pool is part of it, as only its key proves the repository; and so is the alias, lest
+// those who wait for room at one stand before those who ask at another.
+type repository struct{ pool, uid, alias string }
 
 type line struct {
 	of    repository
@@ -34,7 +35,9 @@ type line struct {
 	turn  *list.Element
 }
 
-func (q *question) repository() repository { return repository{q.req.Pool, q.req.Repo.UID} }
+func (q *question) repository() repository {
+	return repository{q.req.Pool, q.req.Repo.UID, q.door.alias}
+}
 
 // place is where a read stands.
 type place struct {
@@ -87,6 +90,15 @@ func (q *queue) join(f *read, of repository) (ok bool, displaced *read) {
 	return true, displaced
 }
 
+// ahead is about how many reads have their turn before one that a repository adds now.
+func (q *queue) ahead(of repository) int {
+	own := 0
+	if l := q.lines[of]; l != nil {
+		own = l.reads.Len()
+	}
+	return min(q.places, (own+1)*len(q.lines))
+}
+
 // longest returns the line that must give a place to one that has so many, nil if that has its fair share.
 // The share is compared first: a repository that floods the queue must not make us search it each time.
 func (q *queue) longest(own int) *line {
@@ -137,17 +149,29 @@ func (q *queue) vacate(p place) {
 	}
 }
 
-// next returns whose turn it is, nil if nobody waits. The read stays where it is.
-func (q *queue) next() *read {
-	if q.turns.Len() == 0 {
-		return nil
+// next returns whose turn it is, nil if nobody waits who can be served. The read stays where it is. A line is passed over
+// whose door is full: its turn comes when there is room.
+func (r *Router) next(q *queue) (*read, *line) {
+	for e := q.turns.Front(); e != nil; e = e.Next() {
+		l := e.Value.(*line)
+		if f := l.reads.Front().Value.(*read); r.closed || !r.full(f.door) || !f.door.since.IsZero() {
+			return f, l
+		}
 	}
-	return q.turns.Front().Value.(*line).reads.Front().Value.(*read)
+	return nil, nil
 }
 
-// took ends the turn of the first line, whose first read was taken.
-func (q *queue) took(f *read) {
-	l := q.turns.Front().Value.(*line)
+// full tells whether a door has as many reads under way as it may have. Probes are beyond that, as they are few.
+func (r *Router) full(d *door) bool { return d.reads >= r.options.InFlight }
+
+// hopeless tells whether a read that finds its door full won't have room while its caller has patience, by what reads of that
+// door usually take. Then he hears so at once.
+func (r *Router) hopeless(d *door, of repository) bool {
+	return d.usual*time.Duration(d.queue.ahead(of)/r.options.InFlight+1) > patience
+}
+
+// took ends the turn of a line, whose first read was taken.
+func (q *queue) took(f *read, l *line) {
 	q.turns.MoveToBack(l.turn)
 	q.leave(f)
 }
@@ -163,9 +187,9 @@ func (q *queue) wait(now time.Time) time.Duration {
 // A read whose door can't take it any more is told so, and costs no token. Router.mu is held.
 func (r *Router) serveQueue(q *queue) {
 	now := r.options.Now()
-	for f := q.next(); f != nil; f = q.next() {
+	for f, l := r.next(q); f != nil; f, l = r.next(q) {
 		if failure := r.barred(f, now); failure != nil {
-			q.took(f)
+			q.took(f, l)
 			f.turnedAway = !f.door.since.IsZero()
 			r.refuse(f, failure)
 			continue
@@ -176,7 +200,7 @@ func (r *Router) serveQueue(q *queue) {
 			}
 			return
 		}
-		q.took(f)
+		q.took(f, l)
 		f.door.queued--
 		r.begin(f, now)
 	}
@@ -196,10 +220,8 @@ func (r *Router) barred(f *read, now time.Time) *secret.Error {
 	switch {
 	case r.closed:
 		return errClosed()
-	case !d.since.IsZero() && d.probe != f:
+	case !d.since.IsZero():
 		return d.refusal(now)
-	case d.reads >= r.options.InFlight:
-		return d.busy()
 	}
 	return nil
 }

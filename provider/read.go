@@ -59,8 +59,7 @@ func (r *Router) leave(f *read) {
 
 // board joins the read of that key, or makes one that begins now or when its turn comes. Router.mu is held.
 //
-// It returns a read in which the caller is counted already, so that he must leave it, or an error. A door at its limit
-// says whether it is busy or in trouble: the former passes, the latter lets the last value serve.
+// It returns a read in which the caller is counted already, so that he must leave it, or an error.
 func (r *Router) board(q *question, now time.Time) (*read, string, *secret.Error) {
 	d, a := q.door, r.active[q.key]
 	switch {
@@ -70,12 +69,10 @@ func (r *Router) board(q *question, now time.Time) (*read, string, *secret.Error
 		r.ride(a.latest, q)
 		return a.latest, secret.HowJoined, nil
 	}
-	ok, _ := d.admit(q.key.name, now)
-	full := d.reads >= r.options.InFlight
-	switch {
-	case !ok || full && !d.since.IsZero():
+	if ok, _ := d.admit(q.key.name, now); !ok {
 		return nil, "", d.refusal(now)
-	case full:
+	}
+	if d.since.IsZero() && r.full(d) && r.hopeless(d, q.repository()) {
 		return nil, "", d.busy()
 	}
 	f := &read{question: q, build: buildOf(&q.req), done: make(chan struct{}), waiting: 1}
@@ -97,12 +94,13 @@ func (r *Router) ride(f *read, q *question) {
 }
 
 // enter begins the read or has it wait for its turn. It returns false if there is no room. Where the door's breaker is
-// open, the read is the probe. Router.mu is held.
+// open, the read is the probe, which waits for nothing: it is one a second at most, and all hangs on it. Router.mu is held.
 func (r *Router) enter(f *read, now time.Time) bool {
 	d := f.door
-	pass := d.queue.pass(now)
+	probes := !d.since.IsZero()
+	begins := probes || !r.full(d) && d.queue.pass(now)
 	var displaced *read
-	if !pass {
+	if !begins {
 		var ok bool
 		if ok, displaced = d.queue.join(f, f.repository()); !ok {
 			return false
@@ -116,15 +114,16 @@ func (r *Router) enter(f *read, now time.Time) bool {
 	}
 	a.latest = f
 	a.reads++
-	if !d.since.IsZero() {
+	if probes {
 		d.probe = f
 	}
 	if displaced != nil {
 		r.refuse(displaced, displaced.door.crowded())
 	}
-	if pass {
+	switch {
+	case begins:
 		r.begin(f, now)
-	} else {
+	case !r.full(d): // else nobody's turn has come by this
 		r.serveQueue(d.queue)
 	}
 	return true
@@ -146,7 +145,6 @@ func (r *Router) begin(f *read, now time.Time) {
 // refuse ends a read that has not begun and is in no line any more. Router.mu is held.
 func (r *Router) refuse(f *read, err *secret.Error) {
 	f.door.queued--
-	f.door.abandon(f)
 	r.retire(r.active[f.key], f)
 	f.end(secret.Fetched{}, err)
 }

@@ -37,7 +37,7 @@ type Door struct {
 
 // Options set the Router's bounds. A zero field takes the default in its comment.
 type Options struct {
-	InFlight int              // reads at once for each door, 64; each door has its own, so that one that hangs starves no other
+	InFlight int              // reads at once for each door, 64, and a few tries of one that is in trouble; each has its own, so that one that hangs starves no other
 	Timeout  time.Duration    // of one read, 15 s: less than the 20 s in which a runner is answered
 	Entries  int              // values kept, 10,000
 	Bytes    int              // of values kept, 64 MiB
@@ -162,8 +162,8 @@ func defaulted[T int | time.Duration](v, otherwise T) T {
 }
 
 // Fetch brings the whole secret that the grant names; How says where it came from. The caller owns the returned bytes and
-// clears them. Failures are *secret.Error: the source's own, or its last one while it is left alone; Busy when too many
-// reads are under way or wait for their turn; Late when ctx ends first.
+// clears them. Failures are *secret.Error: the source's own, or its last one while it is left alone; Busy when reads are
+// under way or wait for their turn in such numbers that his does not come; Late when ctx ends first.
 //
 // The way: what was read for this very build within the last minute; else a read under way that is young enough; else a
 // read of one's own; and when that fails in passing, the last value, for as long as the door's Stale says.

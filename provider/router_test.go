@@ -210,7 +210,7 @@ func TestASecretMayHaveADoorOfItsOwn(t *testing.T) {
 
 func TestWaitersDoNotCountAsWork(t *testing.T) {
 	bubble(t, provider.Options{InFlight: 1}, 0, func(t *testing.T, r *provider.Router, s *source) {
-		s.latency = time.Second
+		s.latency = 2 * time.Second
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {

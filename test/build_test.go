@@ -237,6 +237,14 @@ func (s *server) valueAt(t *testing.T, where string) string {
 	return fmt.Sprint(object[parts[2]])
 }
 
+// finds asks and compares; whatever the record says is checked elsewhere.
+func (s *server) finds(t *testing.T, b build, ref, want string) {
+	t.Helper()
+	if value, err := s.find(b, ref); err != nil || value != want {
+		t.Errorf("got %.20q…, %v; want %.20q…", value, err, want)
+	}
+}
+
 // serves checks that a good request right now gets its secret: the value of ref, which is at where.
 func (s *server) serves(t *testing.T, b build, ref, where string) {
 	t.Helper()

@@ -220,14 +220,6 @@ func (f *faulty) overwrite(t *testing.T, name string, length int) {
 	asking.Wait()
 }
 
-// finds asks and compares; whatever the record says is checked elsewhere.
-func (s *server) finds(t *testing.T, b build, ref, want string) {
-	t.Helper()
-	if value, err := s.find(b, ref); err != nil || value != want {
-		t.Errorf("got %.20q…, %v; want %.20q…", value, err, want)
-	}
-}
-
 // holds checks that each text lies in memory no more than so often. An answer can be here a moment before the program has
 // cleared its own copy, so it looks again a few times.
 func (s *server) holds(t *testing.T, when string, texts []string, most int) {
