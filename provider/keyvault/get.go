@@ -50,20 +50,25 @@ func (v *Vault) Get(ctx context.Context, req secret.Request, ref secret.Ref) (se
 // A client is forgotten after a panic and after a failure of the credential's, as it may hold a lock or a wrong
 // challenge; the next read makes another.
 func (v *Vault) read(ctx context.Context, subject string, ref secret.Ref) (fetched secret.Fetched, failure *secret.Error) {
-	client, err := v.client(subject)
-	if err != nil {
-		return fetched, v.fail(ref, secret.Internal, secret.ReasonInternal, "the SDK refuses its configuration")
-	}
+	var client *azsecrets.Client
 	var answered lifted
 	defer func() { clear(answered.take()) }() // what accept did not take
 	defer func() {
 		// Not ours alone: the SDK panics at challenges of an odd shape. What a panic carries is not printed.
-		if p := recover(); p != nil {
+		switch p := recover(); {
+		case p == nil:
+		case client == nil: // this goroutine is nobody's request, so it would be the end of the process
+			failure = v.fail(ref, secret.Internal, secret.ReasonInternal, fmt.Sprintf("making a client panicked with a %T", p))
+		default:
 			v.forget(subject, client)
 			fetched = secret.Fetched{}
 			failure = v.fail(ref, secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("its answer made the SDK panic with a %T: is there a proxy in between?", p))
 		}
 	}()
+	client, err := v.client(subject)
+	if err != nil {
+		return fetched, v.fail(ref, secret.Internal, secret.ReasonInternal, "the SDK refuses its configuration")
+	}
 	resp, err := client.GetSecret(lifting(ctx, &answered), ref.Name, ref.Version, nil)
 	if err != nil {
 		if _, credential := errors.AsType[*secret.Error](err); credential {

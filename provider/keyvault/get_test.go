@@ -212,6 +212,21 @@ func TestTheIdentitysErrorsPassUnchanged(t *testing.T) {
 	want(t, err, secret.Internal, secret.ReasonInternal, "panic")
 }
 
+// clumsy is an identity that panics before there is a client.
+type clumsy struct{ someone }
+
+func (clumsy) Credential(string) azcore.TokenCredential { panic("eyJ") }
+
+// Each call has a goroutine of its own, in which a panic that nobody catches ends the process.
+func TestAPanicBeforeThereIsAClientIsAFailure(t *testing.T) {
+	t.Parallel()
+	v := open(t, clumsy{}, fakeVault(nil))
+	_, err := read(t, t.Context(), v, "deploy-db")
+	want(t, err, secret.Internal, secret.ReasonInternal, "panicked with a string")
+	_, failure := v.Key("issuer", strings.Repeat("0", 32)).Public(t.Context())
+	want(t, failed(t, failure), secret.Internal, secret.ReasonInternal, "panicked with a string")
+}
+
 // One broken identity fails its own vaults only, and Entra's outage is told as such.
 func TestABrokenIdentityBreaksItsOwnVaultsOnly(t *testing.T) {
 	t.Parallel()

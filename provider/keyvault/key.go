@@ -180,18 +180,23 @@ func within[T any](ctx context.Context, v *Vault, t thing, call func(*azkeys.Cli
 // calm makes the call with the client of the vault's keys and turns a panic into an error. The client is forgotten then, as
 // it may hold a lock. What a panic carries is not printed.
 func calm[T any](v *Vault, t thing, call func(*azkeys.Client) (T, *secret.Error)) (value T, failure *secret.Error) {
-	client, err := v.keysClient()
-	if err != nil {
-		return value, v.failOf(t, secret.Internal, secret.ReasonInternal, "the SDK refuses its configuration")
-	}
+	var client *azkeys.Client
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover(); {
+		case p == nil:
+		case client == nil:
+			failure = v.failOf(t, secret.Internal, secret.ReasonInternal, fmt.Sprintf("making a client panicked with a %T", p))
+		default:
 			v.forgetKeys(client)
 			var none T
 			value = none
 			failure = v.failOf(t, secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("its answer made the SDK panic with a %T: is there a proxy in between?", p))
 		}
 	}()
+	client, err := v.keysClient()
+	if err != nil {
+		return value, v.failOf(t, secret.Internal, secret.ReasonInternal, "the SDK refuses its configuration")
+	}
 	return call(client)
 }
 
