@@ -83,12 +83,12 @@ func TestAValueServesOnlyWhileItLivesLongEnough(t *testing.T) {
 		want(t, ask(r, of(1), "shared/a"), "fetched value-0")
 		time.Sleep(30 * time.Second)
 		want(t, ask(r, of(1), "shared/a"), "build value-0") // to the last moment
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		want(t, ask(r, of(1), "shared/a"), "fetched value-1")
 		time.Sleep(30 * time.Second)
 		s.set(func(s *source) { s.fail = passing[1] })
 		want(t, ask(r, of(2), "shared/a"), "stale value-1")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		want(t, ask(r, of(2), "shared/a"), "unavailable network")
 	})
 }
