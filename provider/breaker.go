@@ -11,13 +11,14 @@ import (
 
 // Bounds of a breaker. They are no options: what is right for one vault is right for all.
 const (
-	tolerance  = 5                // so many failures in a row open it
-	patience   = time.Second      // how long a caller waits in all, while it is open
-	promising  = patience * 3 / 4 // he waits for a try that is due within this, since it needs some of his patience too
-	firstPause = patience / 2     // between the begin of a try that fails and the next one
-	ageShare   = 4                // such a part of an outage's length so far, where that is more
-	longPause  = 10 * time.Second // and no more than this
-	longAsked  = 30 * time.Second // the longest pause that a source gets by asking for it
+	tolerance  = 5                 // so many failures in a row open it
+	patience   = time.Second       // how long a caller waits in all, while it is open
+	promising  = patience / 10 * 9 // he waits for a try that is due within this, since it needs some of his patience too
+	trial      = patience / 4 * 3  // after which a try counts as failed, while those who wait for it have some left
+	firstPause = patience / 2      // between the begin of a try that fails and the next one
+	ageShare   = 5                 // such a part of an outage's length so far, where that is more
+	longPause  = 10 * time.Second  // and no more than this
+	longAsked  = 30 * time.Second  // the longest pause that a source gets by asking for it
 )
 
 // breaker keeps callers from waiting for a source that can't answer, and finds out when it can again. It is guarded by
@@ -61,13 +62,13 @@ func (b *breaker) admit(name string, now time.Time) (ok bool, again time.Time) {
 	case !suspect && p.key.name == b.name:
 		return true, now
 	default:
-		return false, p.began.Add(promising)
+		return false, p.began.Add(trial)
 	}
 }
 
 // expire gives up a probe that takes too long.
 func (b *breaker) expire(now time.Time) {
-	if p := b.probe; p != nil && now.Sub(p.began) >= promising {
+	if p := b.probe; p != nil && now.Sub(p.began) >= trial {
 		b.accuse(p)
 		b.reopen(p.began, now)
 	}

@@ -32,7 +32,6 @@ func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error)
 			r.mu.Unlock()
 			fetched, err, again := r.wait(ctx, q, f, how, hasty)
 			if again && ctx.Err() == nil {
-				q.asked = r.options.Now()
 				continue
 			}
 			return fetched, err
@@ -58,11 +57,12 @@ func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error)
 // wait returns what the read brings, or what there is to say when it brings nothing in time.
 // hasty means that the door's breaker was open when the read was boarded: then a second is enough, as the last value, if
 // it may serve, is no better after fifteen. A read that is given up goes on, and shows when the source is back. again
-// means that the breaker opened before the read's turn came: then its caller is as one who comes now.
+// means that its caller should board another one: because the breaker opened before the read's turn came, and then he is as
+// one who comes now; or because he had joined one that failed him, and has some of his second left.
 //
 // A second is enough also for who waits for room at a door that is full: either reads end soon, or it will take long.
 func (r *Router) wait(ctx context.Context, q *question, f *read, how string, hasty bool) (_ secret.Fetched, failure error, again bool) {
-	t := time.NewTimer(q.asked.Add(patience).Sub(r.options.Now()))
+	t := time.NewTimer(r.worth(q, f, hasty))
 	defer t.Stop()
 	select {
 	case <-f.done:
@@ -81,9 +81,13 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 	if f.ended && f.err == nil {
 		return copied(f.fetched, how), nil, false
 	}
-	err := f.err
+	err, now := f.err, r.options.Now()
+	joined := f.began.Before(q.asked) && now.Before(q.asked.Add(patience))
 	switch {
 	case f.ended && f.turnedAway:
+		q.asked = now
+		return secret.Fetched{}, err, true
+	case f.ended && joined && passing(err.Reason): // it says nothing of the source since he asked
 		return secret.Fetched{}, err, true
 	case f.ended:
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -92,7 +96,10 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 		err = secret.Fail(secret.Late, secret.ReasonTimeout,
 			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name))
 	case !q.door.since.IsZero():
-		err = q.door.refusal(r.options.Now())
+		err = q.door.refusal(now)
+		if joined && ctx.Err() == nil {
+			return secret.Fetched{}, err, true
+		}
 	case f.began.IsZero() && r.full(q.door):
 		err = q.door.busy()
 	case f.began.IsZero():
@@ -103,6 +110,18 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 	}
 	fetched, failure := r.lastResort(q.door, f.key, err)
 	return fetched, failure, false
+}
+
+// worth is for how long to wait for a read before looking around: while a caller has patience, and where the door is in trouble
+// and another began the read, until that counts as failed.
+func (r *Router) worth(q *question, f *read, hasty bool) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	until := q.asked.Add(patience)
+	if given := f.began.Add(trial); hasty && f.began.Before(q.asked) && given.Before(until) {
+		until = given
+	}
+	return until.Sub(r.options.Now())
 }
 
 // stuck tells whether a read waits for room at its door.

@@ -105,7 +105,7 @@ func (m *model) predict(rt *rapid.T, s *source, door provider.DoorStatus, number
 		if stale() {
 			return "stale " + kept.value
 		}
-		if wait > 750*time.Millisecond {
+		if wait > 900*time.Millisecond {
 			return m.failure.Kind.String() + " " + string(m.failure.Reason)
 		}
 		now = door.Retry
@@ -142,7 +142,7 @@ func (m *model) fail(e *secret.Error, now time.Time) {
 	if m.open.IsZero() && m.failures >= 5 {
 		m.open = now
 	}
-	m.pause = min(max(now.Sub(m.open)/4, 500*time.Millisecond), 10*time.Second)
+	m.pause = min(max(now.Sub(m.open)/5, 500*time.Millisecond), 10*time.Second)
 }
 
 // promised tells whether a door may be left alone for so long.

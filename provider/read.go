@@ -31,9 +31,13 @@ type read struct {
 }
 
 // young tells whether somebody who asks now may join: nobody gets a value that may be older than his question by more
-// than joinWindow.
+// than joinWindow, and nobody waits for what counts as failed, since the source may be back.
 func (f *read) young(now time.Time) bool {
-	return f.began.IsZero() || now.Sub(f.began) < joinWindow
+	window := joinWindow
+	if !f.door.since.IsZero() {
+		window = trial
+	}
+	return f.began.IsZero() || now.Sub(f.began) < window
 }
 
 // active is the reads of one key that wait or are under way: a second one comes when the first has taken a second.
