@@ -403,6 +403,37 @@ func (p *picky) Get(ctx context.Context, r secret.Request, ref secret.Ref) (secr
 	return p.source.Get(ctx, r, ref)
 }
 
+// Who joined a read that fails asks once more, and only where that can be news: not if a second is over, nor if the source
+// asked for a pause or has refused.
+func TestWhoJoinedAReadThatFailsAsksOnceMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		fail    *secret.Error
+		latency time.Duration
+		want    string
+	}{
+		"in passing":      {passing[1], 600 * time.Millisecond, "fetched value-1"},
+		"after long":      {passing[1], 1600 * time.Millisecond, "unavailable network"},
+		"wanting a pause": {outages[0], 600 * time.Millisecond, "unavailable throttled"},
+		"for good":        {conclusive[0], 600 * time.Millisecond, "not found not-found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, provider.Options{}, 0, func(t *testing.T, r *provider.Router, s *source) {
+				s.fail, s.latency = c.fail, c.latency
+				first := make(chan string)
+				go func() { first <- ask(r, of(1), "shared/a") }()
+				time.Sleep(100 * time.Millisecond)
+				s.set(func(s *source) { s.fail, s.latency = nil, 10*time.Millisecond })
+				got := ask(r, of(2), "shared/a")
+				want(t, got, c.want)
+				want(t, <-first, c.fail.Kind.String()+" "+string(c.fail.Reason))
+				if again := got == "fetched value-1"; again != (s.reads() == 2) {
+					t.Errorf("%s after %d reads", got, s.reads())
+				}
+			})
+		})
+	}
+}
+
 // Whatever was asked in an outage of three seconds, of whatever kind or kinds: whoever asks when it is over is served within a
 // second.
 func TestAfterAnyShortOutageWhoeverAsksIsServed(t *testing.T) {

@@ -87,7 +87,7 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 	case f.ended && f.turnedAway:
 		q.asked = now
 		return secret.Fetched{}, err, true
-	case f.ended && joined && passing(err.Reason): // it says nothing of the source since he asked
+	case f.ended && joined && passing(err.Reason) && err.Pause == 0: // it says nothing of the source since he asked
 		return secret.Fetched{}, err, true
 	case f.ended:
 	case errors.Is(ctx.Err(), context.Canceled):
