@@ -82,8 +82,20 @@ func newBrowser(t *testing.T, s surroundings) *browser {
 	return b
 }
 
-// startDriver starts chromedriver on a port that it chooses, and returns its URL.
+// startDriver starts chromedriver on a port that it chooses, and returns its URL. It chooses one that is free for IPv4, and ends
+// where somebody has the same for IPv6: then it may choose again.
 func startDriver(t *testing.T, path string) string {
+	t.Helper()
+	for range 5 {
+		if url := tryDriver(t, path); url != "" {
+			return url
+		}
+	}
+	t.Fatal("chromedriver ended before it listened")
+	return ""
+}
+
+func tryDriver(t *testing.T, path string) (url string) {
 	t.Helper()
 	c := exec.Command(path, "--port=0")
 	out, err := c.StdoutPipe()
@@ -103,7 +115,6 @@ func startDriver(t *testing.T, path string) string {
 			return "http://127.0.0.1:" + port[1]
 		}
 	}
-	t.Fatal("chromedriver ended before it listened")
 	return ""
 }
 
