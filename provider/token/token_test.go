@@ -298,7 +298,10 @@ func TestWhatARegistrysTokenSays(t *testing.T) {
 		"all":          {`{"exp":` + soon + `,"access":[{"type":"repository","name":"base","actions":["pull"]}]}`, scoped, ""},
 		"more":         {`{"exp":` + soon + `,"access":[{"type":"repository","name":"base","actions":["*"]}]}`, scoped, ""},
 		"nothing":      {`{"exp":` + soon + `,"access":[]}`, scoped, secret.ReasonVaultRefused},
+		"null":         {`{"grant_type":"access_token","exp":` + soon + `,"access":null}`, scoped, secret.ReasonVaultRefused},
+		"no word":      {`{"grant_type":"access_token","exp":` + soon + `}`, scoped, secret.ReasonVaultRefused}, // which is how a registry says nothing
 		"another kind": {`{"exp":` + soon + `,"access":[{"type":"registry","name":"base","actions":["*"]}]}`, scoped, secret.ReasonVaultRefused},
+		"unreadable":   {`x`, scoped, secret.ReasonGarbled},                 // nobody knows what it gives, but it has no end
 		"year 10000":   {`{"exp":253402300800}`, nil, secret.ReasonGarbled}, // which RFC 3339 can't write
 		"for ever":     {`{"exp":9223372036854775807}`, nil, secret.ReasonGarbled},
 		"no end":       {`{}`, nil, secret.ReasonGarbled},
