@@ -30,7 +30,10 @@ const (
 func (i *Identity) exchangeInTurn(subject string, opts policy.TokenRequestOptions, r secret.Request) (azcore.AccessToken, *secret.Error) {
 	ctx, cancel := context.WithTimeout(i.ctx, federatedLimit)
 	defer cancel()
-	if i.turns.Acquire(ctx, 1) != nil {
+	switch err := i.turns.Acquire(ctx, 1); {
+	case i.ctx.Err() != nil:
+		return azcore.AccessToken{}, i.unreached(context.Canceled)
+	case err != nil:
 		return azcore.AccessToken{}, i.crowded()
 	}
 	defer i.turns.Release(1)

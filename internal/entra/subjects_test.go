@@ -295,6 +295,27 @@ func TestATurnThatNeverComes(t *testing.T) {
 	})
 }
 
+// Who waits for his turn when the identity is closed is told so at once.
+func TestAClosedIdentityKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := (&sts{hang: true}).identity(t, perUID)
+		start := time.Now()
+		var wg sync.WaitGroup
+		for n := range 20 {
+			wg.Go(func() {
+				_, err := tokenFor(t, i, build(strconv.Itoa(n), 1))
+				want(t, err, secret.Unavailable, secret.ReasonUnavailable, "closed")
+			})
+		}
+		synctest.Wait()
+		i.Close()
+		wg.Wait()
+		if took := time.Since(start); took > 0 {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 // However many builds ask for tokens of their own, and however slow that is: what opens the vaults has its own turns.
 func TestFreshTokensDoNotHoldUpTheVaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
