@@ -188,7 +188,7 @@ func TestR2TenTimesTheLoad(t *testing.T) {
 // Once a vault is back after some seconds, whoever asks is served, and within about a second.
 func TestV1TheFirstToAskAfterAnOutageIsServed(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []emulator.Fault{{Kind: emulator.Reset}, {Status: http.StatusServiceUnavailable}} {
+	for _, kind := range []emulator.Fault{{Kind: emulator.Reset}, {Status: http.StatusServiceUnavailable}, {Kind: emulator.UnknownHost}, {Kind: emulator.Hold}} {
 		t.Run("V1 "+kind.Kind.String(), func(t *testing.T) {
 			t.Parallel()
 			f := startFaulty(t, doors)
