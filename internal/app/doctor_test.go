@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,6 +236,22 @@ func TestDoctorOfAProxy(t *testing.T) {
 	s.env["NO_PROXY"] = ""
 	s.text = strings.NewReplacer("vm: {managed: {client_id: "+vmClient+"}}", "vm: {tenant_id: TENANT, client_id: "+payClient+", assertion: {file: DIR/token/token}}").Replace(s.text)
 	if one := s.examine().step["environment: variables"]; one.Verdict != app.VerdictOK {
+		t.Errorf("%s", sprint(one))
+	}
+}
+
+// Who has no time to wait for an authority that hangs gets an end, with whom it waited for.
+func TestDoctorOfAnAuthorityThatHangs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, two)
+	s.Fault(emulator.TokenEndpoint(), emulator.Fault{Kind: emulator.Hang})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	f := s.within(ctx)
+	if one := f.step[payVault]; one.Verdict != app.VerdictFail || !strings.Contains(one.Faults[0].Cause, login+" gave no token") {
+		t.Errorf("%s", sprint(one))
+	}
+	if one := f.step[readShared]; one.Verdict != app.VerdictSkip || one.After != payVault {
 		t.Errorf("%s", sprint(one))
 	}
 }

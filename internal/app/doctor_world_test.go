@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -212,13 +213,18 @@ type findings struct {
 
 func (s *site) examine() findings {
 	s.t.Helper()
+	return s.within(s.t.Context())
+}
+
+func (s *site) within(ctx context.Context) findings {
+	s.t.Helper()
 	d, err := app.NewDoctor(s.patient())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	f := findings{t: s.t, step: map[string]app.Finding{}}
 	began := time.Now()
-	for one := range d.Examine(s.t.Context()) {
+	for one := range d.Examine(ctx) {
 		f.all = append(f.all, one)
 		f.step[one.Area+": "+one.Step] = one
 		f.text += sprint(one)
