@@ -69,6 +69,7 @@ func (b *breaker) admit(name string, now time.Time) (ok bool, again time.Time) {
 // expire gives up a probe that takes too long.
 func (b *breaker) expire(now time.Time) {
 	if p := b.probe; p != nil && now.Sub(p.began) >= trial {
+		p.givenUp = true
 		b.accuse(p)
 		b.reopen(p.began, now)
 	}

@@ -82,7 +82,7 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 		return copied(f.fetched, how), nil, false
 	}
 	err, now := f.err, r.options.Now()
-	joined := f.began.Before(q.asked) && now.Before(q.asked.Add(patience))
+	joined := f.before(q) && now.Before(q.asked.Add(patience)) && ctx.Err() == nil
 	switch {
 	case f.ended && f.turnedAway:
 		q.asked = now
@@ -95,21 +95,26 @@ func (r *Router) wait(ctx context.Context, q *question, f *read, how string, has
 	case ctx.Err() != nil && !f.began.IsZero():
 		err = secret.Fail(secret.Late, secret.ReasonTimeout,
 			fmt.Sprintf("vault %s: the request's time was up before %s was read", f.key.vault, f.key.name))
+	case !f.ended && joined: // it took too long for a door in trouble, be that over or not
+		f.givenUp = true
+		return secret.Fetched{}, tooLate(f), true
 	case !q.door.since.IsZero():
 		err = q.door.refusal(now)
-		if joined && ctx.Err() == nil {
-			return secret.Fetched{}, err, true
-		}
 	case f.began.IsZero() && r.full(q.door):
 		err = q.door.busy()
 	case f.began.IsZero():
 		err = q.door.crowded()
 	default: // it came back, and too late for this one
-		err = secret.Fail(secret.Late, secret.ReasonTimeout,
-			fmt.Sprintf("vault %s was in trouble, and %s did not come within %s", f.key.vault, f.key.name, patience))
+		err = tooLate(f)
 	}
 	fetched, failure := r.lastResort(q.door, f.key, err)
 	return fetched, failure, false
+}
+
+// tooLate is the failure of a caller who waited for a read at a door in trouble as long as is worth it.
+func tooLate(f *read) *secret.Error {
+	return secret.Fail(secret.Late, secret.ReasonTimeout,
+		fmt.Sprintf("vault %s was in trouble, and %s did not come within %s", f.key.vault, f.key.name, patience))
 }
 
 // worth is for how long to wait for a read before looking around: while a caller has patience, and where the door is in trouble
@@ -118,11 +123,14 @@ func (r *Router) worth(q *question, f *read, hasty bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	until := q.asked.Add(patience)
-	if given := f.began.Add(trial); hasty && f.began.Before(q.asked) && given.Before(until) {
+	if given := f.began.Add(trial); hasty && f.before(q) && given.Before(until) {
 		until = given
 	}
 	return until.Sub(r.options.Now())
 }
+
+// before tells whether the read had begun when somebody asked.
+func (f *read) before(q *question) bool { return !f.began.IsZero() && f.began.Before(q.asked) }
 
 // stuck tells whether a read waits for room at its door.
 func (r *Router) stuck(f *read) bool {

@@ -437,3 +437,30 @@ func TestTheQueueForgetsNobody(t *testing.T) {
 		}
 	})
 }
+
+// A read may still wait for its turn when its door has come to be in trouble; who joins it then waits with it.
+func TestWhoJoinsAWaitingReadOfADoorInTroubleWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad, good := &source{hang: true}, &source{}
+		r := provider.NewRouter(map[string]provider.Door{"bad": {Source: bad, Host: "kv"}, "good": {Source: good, Host: "kv"}}, provider.Options{Rate: 1})
+		defer r.Close()
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		post := func(ref string) { wg.Go(func() { ask(r, of(1), ref) }); synctest.Wait() }
+		post("bad/hangs")
+		time.Sleep(14*time.Second + 900*time.Millisecond)
+		for i := range 4 { // two take the tokens, and two wait for the next ones
+			post(fmt.Sprintf("good/s%d", i))
+		}
+		post("bad/waits")
+		time.Sleep(150 * time.Millisecond)
+		if d := r.Doors()["bad"]; d.State != provider.Open || d.Waiting != 1 {
+			t.Fatalf("%+v", d)
+		}
+		var got string
+		took := timed(func() { got = ask(r, of(2), "bad/waits") })
+		if got != "late timeout" || took > 2*time.Second { // one for the read's turn, and one for the door
+			t.Errorf("%s after %s", got, took)
+		}
+	})
+}

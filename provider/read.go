@@ -25,6 +25,7 @@ type read struct {
 	places     []place     // where it waits
 	waiting    int
 	ended      bool
+	givenUp    bool           // it took too long for a door in trouble
 	turnedAway bool           // it ended without having begun, because the door's breaker had opened
 	fetched    secret.Fetched // the waiting callers' own copy; the cache has another
 	err        *secret.Error
@@ -33,11 +34,7 @@ type read struct {
 // young tells whether somebody who asks now may join: nobody gets a value that may be older than his question by more
 // than joinWindow, and nobody waits for what counts as failed, since the source may be back.
 func (f *read) young(now time.Time) bool {
-	window := joinWindow
-	if !f.door.since.IsZero() {
-		window = trial
-	}
-	return f.began.IsZero() || now.Sub(f.began) < window
+	return f.began.IsZero() || now.Sub(f.began) < joinWindow && !f.givenUp
 }
 
 // active is the reads of one key that wait or are under way: a second one comes when the first has taken a second.
