@@ -16,7 +16,8 @@ type Item struct {
 // one event says so, with the reason of the reference that came nearest.
 //
 // What can't be had at the moment is left out while something else can; an *Error is returned if nothing can, and none if
-// nothing may: the list is empty then. The caller owns the values and clears them after use.
+// nothing may, whether policy says so, Azure or the state of the secret: the list is empty then. A runner takes an error for
+// the end of its search, and an empty list for "ask the next source". The caller owns the values and clears them after use.
 func (s *Service) Collect(ctx context.Context, caller Caller, request Request, refs []Ref) ([]Item, error) {
 	began := s.Now()
 	var may []Request
@@ -63,8 +64,8 @@ func (s *Service) each(ctx context.Context, caller Caller, requests []Request) (
 	for i, r := range requests {
 		if errs[i] == nil {
 			items = append(items, Item{Ref{Vault: r.Path, Name: r.Name}, values[i]})
-		} else if err == nil {
-			err = errs[i]
+		} else if e := AsError(errs[i]); err == nil && e.Kind != Denied && e.Kind != NotFound {
+			err = e
 		}
 	}
 	if len(items) > 0 {

@@ -66,8 +66,12 @@ func TestATokenIsOfTheRepositorysOwnIdentity(t *testing.T) {
 	if hosts, _, err := f.list(f.key, f.app()); err != nil || fmt.Sprint(hosts) != "["+acr+"]" {
 		t.Errorf("acme/app pulls from %v, %v", hosts, err)
 	}
-	if hosts, all, err := f.list(f.key, f.site()); len(all) != 0 {
-		t.Errorf("acme/site pulls from %v, %v", hosts, err)
+	before := len(f.events())
+	if hosts, _, err := f.list(f.key, f.site()); err != nil || len(hosts) != 0 {
+		t.Errorf("acme/site, whom Azure gives nothing, pulls from %v, %v", hosts, err)
+	}
+	if events := f.listed(before); len(events) != 1 || events[0].Outcome != "denied" || events[0].Reason != "vault-refused" {
+		t.Errorf("on record is %+v", events)
 	}
 	f.good(t)
 }
@@ -176,6 +180,63 @@ bindings: [{id: app-ci, repos: [acme/app], read: ["shared/ci-*", "tokens/*"]}]
 	password, _ := f.minted(t, f.next(), "tokens/docker")
 	if access, ok := f.Emulator.Registry(acr, tenantID).Login(tokenUser, password); !ok || fmt.Sprint(access) != "[{base [pull]}]" {
 		t.Errorf("the registry's token may %v", access)
+	}
+	f.good(t)
+}
+
+// Many repositories ask at once, each for the first time, of vaults and for tokens: each of them becomes itself and is served.
+func TestC6ManyRepositoriesAtOnce(t *testing.T) {
+	t.Parallel()
+	i := newIssuing(t, emulator.Options{})
+	i.Register(emulator.App{Tenant: tenantID, ClientID: appClient, Issuer: issuerURL, AnySubject: true})
+	config := strings.Replace(i.each([]string{appClient}), "repos: [acme/app]", `repos: ["acme/*"]`, 1)
+	config = strings.Replace(config, "own0/*]", `own0/*, "tokens/*"]`, 1) + "tokens: {arm: {identity: id0, scope: https://management.azure.com/.default}}\n"
+	f := startFaulty(t, config, i.on())
+	f.fill("kv-own/db")
+	f.good(t)
+	// Entra takes its time, as it does.
+	defer i.Fault(emulator.TokenEndpoint(), emulator.Fault{Kind: emulator.Delay, Wait: 200 * time.Millisecond})()
+	var all sync.WaitGroup
+	for n := range 40 {
+		for _, ref := range []string{"own0/db", "tokens/arm"} {
+			all.Go(func() {
+				value, err := f.find(push(fmt.Sprintf("acme/r%d", n)).uid(fmt.Sprint(100+n)), ref)
+				if err != nil {
+					t.Errorf("%s for repository %d: %v", ref, n, err)
+				} else if ref == "tokens/arm" {
+					f.world.watch(value)
+				}
+			})
+		}
+	}
+	all.Wait()
+	f.good(t)
+}
+
+// The most talkative log, with all that can fail failing: the scan at the end of each test finds no part of a token.
+func TestADebugLogTellsNoToken(t *testing.T) {
+	t.Parallel()
+	i := newIssuing(t, emulator.Options{})
+	i.trust(appClient, "drone:"+issuerServer+":repo:1")
+	i.Registry(acr, tenantID).Allow(appClient, "team/app", "pull", "push")
+	f := startFaulty(t, i.config(ownTokens)+"log: {level: debug}\n", i.on())
+	for _, ref := range []string{"tokens/arm", "tokens/docker", "tokens/aws"} {
+		f.minted(t, f.app(), ref)
+	}
+	if _, all, err := f.list(f.key, f.app()); err != nil || len(all) != 1 {
+		t.Errorf("%d registries, %v", len(all), err)
+	}
+	for _, fault := range []emulator.Fault{{AADSTS: 700016}, {Kind: emulator.HTML}, {Kind: emulator.Redirect, Location: "https://evil.example/"}} {
+		for _, target := range []emulator.Target{emulator.TokenEndpoint(), i.Registry(acr, tenantID).Target(), i.sign.Target()} {
+			remove := i.Fault(target, fault)
+			for _, ref := range []string{"tokens/arm", "tokens/docker", "tokens/aws"} {
+				_, _ = f.find(f.app(), ref)
+			}
+			remove()
+		}
+	}
+	if f.status(); f.lines("level", "debug") == nil && !strings.Contains(f.out.String(), "released") {
+		t.Error("the log tells nothing at all")
 	}
 	f.good(t)
 }
