@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 	stated := false
 	flag.Visit(func(f *flag.Flag) { stated = stated || f.Name == "test.parallel" })
 	if !stated {
-		_ = flag.Set("test.parallel", "6") // the tests wait for children to drain more than they work
+		_ = flag.Set("test.parallel", "12") // the tests wait for children to drain more than they work
 	}
 	code := m.Run()
 	for _, p := range []*program{&built, &unraced} {

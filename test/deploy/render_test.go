@@ -2,7 +2,7 @@
 // API server, and check that it fits together: with the configuration in it, with itself, and with what the program does.
 //
 // Helm's own engine would bring a whole client of Kubernetes into the module. The chart needs text/template, sprig (which
-// Helm uses, too) and the four functions below. Where HELM names a helm binary, as in CI, TestHelmRendersTheSame shows for
+// Helm uses, too) and the four functions below. Where HELM names a helm binary, TestHelmRendersTheSame shows for
 // each of the value sets that nothing is lost by it.
 
 package deploy
