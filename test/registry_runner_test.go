@@ -128,3 +128,25 @@ func TestATokenIsItsBuildsOwn(t *testing.T) {
 		}
 	}
 }
+
+// Who operates it asks as a runner does, and sees no password unless he wants to.
+func TestTheRequestCommandAsksForRegistries(t *testing.T) {
+	t.Parallel()
+	s, _ := startRegistries(t)
+	ask := func(repo string, more ...string) printed {
+		args := []string{"request", s.URL, "--registries", "--repo", repo, "--uid", "1", "--event", "push", "--ref", "refs/heads/main"}
+		return invoke(t, s.tmp, []string{"DRONE_SECRET_PLUGIN_TOKEN=" + runnerKey}, append(args, more...)...)
+	}
+	p := ask("acme/app")
+	p.says(t, 0, "released", acrHost, acrUser, "a password of", "--reveal")
+	if strings.Contains(p.String(), "eyJ") {
+		t.Errorf("a password is printed: %s", p)
+	}
+	if p := ask("acme/app", "--reveal"); p.code != 0 || !strings.Contains(p.stdout, "eyJ") {
+		t.Errorf("--reveal: %s", p)
+	}
+	ask("other/app").says(t, 1, "no credentials", "nothing is given")
+	ask("acme/app", "tokens/base").says(t, 2, "names no secret")
+	wrong := invoke(t, s.tmp, []string{"DRONE_SECRET_PLUGIN_TOKEN=" + strings.Repeat("x", 40)}, "request", s.URL, "--registries", "--repo", "acme/app", "--event", "push")
+	wrong.says(t, 1, "no credentials", "401")
+}

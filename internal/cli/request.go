@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/drone/drone-go/drone"
+	"github.com/drone/drone-go/plugin/registry"
 	plugin "github.com/drone/drone-go/plugin/secret"
 )
 
@@ -28,6 +29,7 @@ type requestCommand struct {
 	TokenFile  string `help:"File with the runners' shared key (default: the variable DRONE_SECRET_PLUGIN_TOKEN, or DRONE_SECRET)." placeholder:"FILE"`
 	SkipVerify bool   `help:"Do not verify the certificate, as a runner with DRONE_SECRET_PLUGIN_SKIP_VERIFY."`
 	Reveal     bool   `help:"Print the value itself."`
+	Registries bool   `help:"Ask for the credentials of registries instead, as a runner does before it pulls images."`
 }
 
 // runnerPatience is how long a runner waits. Waiting longer would call an answer good that no runner would have waited
@@ -53,6 +55,9 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, runnerPatience)
 	defer cancel()
+	if c.Registries {
+		return c.registries(ctx, out, key, request)
+	}
 	began := time.Now()
 	answer, err := plugin.Client(c.URL, key, c.SkipVerify).Find(ctx, request)
 	took := time.Since(began).Round(100 * time.Microsecond)
@@ -73,6 +78,33 @@ func (c requestCommand) Run(ctx context.Context, out *printer) error {
 		return nil
 	}
 	out.printf("%s  %s  %s  a value of %d bytes; --reveal prints it\n", out.paint(good, "released"), printable(what), took, len(answer.Data))
+	return nil
+}
+
+// registries asks for what lets a runner pull images. A runner takes an empty list for "ask the next source", so that it is no
+// error, and to who asks here it is a no all the same.
+func (c requestCommand) registries(ctx context.Context, out *printer, key string, r *plugin.Request) error {
+	began := time.Now()
+	list, err := registry.Client(c.URL, key, c.SkipVerify).List(ctx, &registry.Request{Repo: r.Repo, Build: r.Build})
+	took := time.Since(began).Round(100 * time.Microsecond)
+	if refused, ok := errors.AsType[*drone.Error](err); ok {
+		out.printf("%s  registries  %s  %s\n", out.paint(bad, "no credentials"), took, refusal(refused))
+		return errNo
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("no answer: %w; is the extension there, and does this machine trust its certificate?", err)
+	case len(list) == 0:
+		out.printf("%s  registries  %s  nothing is given to this build: log and record have the reason\n", out.paint(bad, "no credentials"), took)
+		return errNo
+	}
+	for _, one := range list {
+		what := fmt.Sprintf("a password of %d bytes; --reveal prints it", len(one.Password))
+		if c.Reveal {
+			what = one.Password
+		}
+		out.printf("%s  %s  %s  user %s, %s\n", out.paint(good, "released"), printable(one.Address), took, printable(one.Username), what)
+	}
 	return nil
 }
 
@@ -129,6 +161,10 @@ func (c requestCommand) wire() (*plugin.Request, error) {
 		}
 	}
 	switch {
+	case c.Registries && (c.Secret != "" || c.Path != "" || c.Name != ""):
+		return nil, usageError("--registries names no secret: a runner asks for all registries at once")
+	case c.Registries:
+		return r, nil
 	case c.Path != "" || c.Name != "":
 		r.Path, r.Name = c.Path, c.Name
 	case c.Secret != "":
