@@ -134,6 +134,7 @@ func (d *Doctor) examineAssertion(ctx context.Context, e *examined, c config.Ide
 		{"issuer", claims.Issuer}, {"subject", claims.Subject}, {"audience", strings.Join(claims.Audience, " ")},
 		{"kid", claims.KeyID}, {"alg", claims.Algorithm}, {"issued", written(claims.Issued)}, {"expires", written(claims.Expires)},
 	}
+	f.Commands = claims.Federate(e.is.Client(d.patient.Build), c.Cloud) // what has to stand in Entra, also where it does already
 	ahead, _ := e.clock.ahead()
 	now := d.now().Add(-ahead)
 	if f.flaws(claims.Flaws(c.Cloud, now)...); f.Verdict == VerdictOK {

@@ -98,7 +98,10 @@ func (p *printer) finding(f app.Finding, area, step int) {
 		p.printf("%s%s\n", indent, p.paint(dim, fmt.Sprintf("%-8s  %s", fact.Name, printable(fact.Value))))
 	}
 	for _, command := range f.Commands {
-		p.printf("%s%s\n", indent, visible(command))
+		if command = visible(command); f.Verdict == app.VerdictOK {
+			command = p.paint(dim, command)
+		}
+		p.printf("%s%s\n", indent, command)
 	}
 }
 
