@@ -17,7 +17,7 @@ const (
 	trial      = patience / 4 * 3  // after which a try counts as failed, while those who wait for it have some left
 	firstPause = patience / 2      // between the begin of a try that fails and the next one
 	ageShare   = 5                 // such a part of an outage's length so far, where that is more
-	longPause  = 10 * time.Second  // and no more than this
+	longPause  = 4 * time.Second   // and no more than this: a read now and then costs a vault nothing, and a build its secret
 	longAsked  = 30 * time.Second  // the longest pause that a source gets by asking for it
 )
 
