@@ -136,3 +136,6 @@ func (stranger) Subject(secret.Request) string { return "" }
 
 // Credential is none: the step that has a stranger asks without a token.
 func (stranger) Credential(string) azcore.TokenCredential { return nil }
+
+// Refused is never called.
+func (stranger) Refused(string, string) {}

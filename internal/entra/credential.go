@@ -17,6 +17,7 @@ import (
 const (
 	spare        = 5 * time.Second  // a token that ends sooner may end on its way
 	refreshEarly = 5 * time.Minute  // before the end, where Entra does not say when to ask for a new one
+	refusedAgain = 10 * time.Second // after a refresh began, where the token is refused
 	refreshAgain = 30 * time.Second // after a refresh began, while the token is still good; longer than any exchange lasts, its turn included
 )
 
@@ -71,6 +72,22 @@ func tenantLike(s string) string {
 	return "(not a GUID)"
 }
 
+// Refused says that the token of the subject for the scope was not taken where it was shown, as after a revocation, or where
+// something gave out a wrong one. It serves on, as others may take it, and a new one is fetched behind the next request, every ten
+// seconds at most: else it would be shown for the hour that it lasts.
+func (i *Identity) Refused(subject, scope string) {
+	i.mu.Lock()
+	c := i.credentials[subject]
+	i.mu.Unlock()
+	if c == nil {
+		return
+	}
+	l := c.lane(scope)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused = l.token.Token != ""
+}
+
 // lane finds or makes the scope's lane. Callers choose the scopes, but there are few: one for each cloud's Key Vault.
 func (c *credential) lane(scope string) *lane {
 	c.mu.Lock()
@@ -91,12 +108,13 @@ type lane struct {
 	identity       *Identity
 	subject, scope string
 
-	mu     sync.Mutex
-	token  azcore.AccessToken
-	under  *exchange     // the one under way
-	tried  time.Time     // when the last one began
-	failed *secret.Error // why the last one brought no new token
-	kept   bool          // somebody renews it
+	mu      sync.Mutex
+	token   azcore.AccessToken
+	under   *exchange     // the one under way
+	tried   time.Time     // when the last one began
+	failed  *secret.Error // why the last one brought no new token
+	refused bool          // the token was not taken where it was shown
+	kept    bool          // somebody renews it
 }
 
 // exchange is one attempt to get a token, and all who wait for it.
@@ -131,7 +149,7 @@ func (l *lane) get(ctx context.Context, opts policy.TokenRequestOptions) (azcore
 //
 // For a token of an hour and no advice of Entra's on when to renew it: until minute 55 it is served and nothing else
 // happens; then it is still served, and a new one is fetched behind it, at most every refreshAgain; in the last 5
-// seconds callers wait for the new one.
+// seconds callers wait for the new one. So it is with one that was refused: who else uses it must not lose it.
 //
 // The request is the one that an assertion is made for, if a new exchange begins.
 func (l *lane) enter(opts policy.TokenRequestOptions, r secret.Request) (azcore.AccessToken, *exchange) {
@@ -139,7 +157,8 @@ func (l *lane) enter(opts policy.TokenRequestOptions, r secret.Request) (azcore.
 	defer l.mu.Unlock()
 	now := l.identity.options.Now()
 	if opts.Claims == "" && now.Before(l.token.ExpiresOn.Add(-spare)) {
-		if ripe(l.token, now) && now.Sub(l.tried) >= refreshAgain {
+		again := ripe(l.token, now) && now.Sub(l.tried) >= refreshAgain
+		if again || l.refused && l.under == nil && now.Sub(l.tried) >= refusedAgain {
 			l.begin(opts, r, now)
 		}
 		return l.token, nil
@@ -182,7 +201,7 @@ func (l *lane) run(e *exchange, opts policy.TokenRequestOptions, r secret.Reques
 	// A failure beside a token means that this token is an older one and no newer could be had: callers get the token,
 	// the status gets the failure.
 	if token.Token != "" {
-		l.token, e.err = token, nil
+		l.token, e.err, l.refused = token, nil, false
 	}
 	l.identity.note(l.token, err)
 	close(e.done)

@@ -198,3 +198,36 @@ func TestPropagationIsWaitedFor(t *testing.T) {
 		})
 	}
 }
+
+// A token that Key Vault does not take is shown no longer than it takes to get another one; whoever takes it keeps it meanwhile.
+func TestARefusedTokenIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sts{life: 4200}
+		i := s.identity(t)
+		defer i.Close()
+		token := func() string {
+			t.Helper()
+			token, err := get(t, t.Context(), i.Credential(""))
+			works(t, err)
+			synctest.Wait()
+			return token
+		}
+		i.Refused("", vaults) // of nothing, which means nothing
+		first := token()
+		i.Refused("", vaults)
+		if token() != first || len(s.times()) != 1 {
+			t.Error("refused tokens make exchanges within ten seconds")
+		}
+		time.Sleep(10 * time.Second)
+		if token() != first {
+			t.Error("a caller had to wait")
+		}
+		if token() == first || len(s.times()) != 2 {
+			t.Errorf("the refused token serves on after %d exchanges", len(s.times()))
+		}
+		time.Sleep(time.Minute)
+		if token(); len(s.times()) != 2 {
+			t.Error("a good token is replaced, too")
+		}
+	})
+}

@@ -97,6 +97,7 @@ type someone func(context.Context) (azcore.AccessToken, error)
 func (someone) Name() string                               { return "pay" }
 func (someone) Subject(secret.Request) string              { return "" }
 func (s someone) Credential(string) azcore.TokenCredential { return s }
+func (someone) Refused(string, string)                     {}
 
 func (s someone) GetToken(ctx context.Context, _ policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	return s(ctx)
@@ -216,6 +217,7 @@ func TestTheIdentitysErrorsPassUnchanged(t *testing.T) {
 type clumsy struct{ someone }
 
 func (clumsy) Credential(string) azcore.TokenCredential { panic("eyJ") }
+func (clumsy) Refused(string, string)                   {}
 
 // Each call has a goroutine of its own, in which a panic that nobody catches ends the process.
 func TestAPanicBeforeThereIsAClientIsAFailure(t *testing.T) {

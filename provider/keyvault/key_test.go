@@ -357,6 +357,8 @@ type signer struct {
 
 func (s signer) Subject(secret.Request) string { return "a repository" }
 
+func (s signer) Refused(string, string) {}
+
 func (s signer) Credential(subject string) azcore.TokenCredential {
 	*s.subjects = append(*s.subjects, subject)
 	return s.someone

@@ -24,6 +24,8 @@ type Identity interface {
 	Name() string
 	Subject(secret.Request) string
 	Credential(subject string) azcore.TokenCredential
+	// Refused is told of a subject's token for the scope that the vault did not take (401).
+	Refused(subject, scope string)
 }
 
 // Options describe a vault.
