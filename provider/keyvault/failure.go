@@ -73,13 +73,9 @@ func (v *Vault) failOf(t thing, k secret.Kind, r secret.Reason, what string) *se
 	return secret.Fail(k, r, fmt.Sprintf("%s (%s): %s", t.name, v.host, what))
 }
 
-// classify turns what the SDK returned for a secret into an *secret.Error.
-func (v *Vault) classify(ctx context.Context, ref secret.Ref, err error) *secret.Error {
-	return v.classifyOf(ctx, secretAt(ref), err)
-}
-
-// classifyOf turns what the SDK returned into an *secret.Error. The SDK's text is never used: it holds answers.
-func (v *Vault) classifyOf(ctx context.Context, t thing, err error) *secret.Error {
+// classify turns what the SDK returned into an *secret.Error, and tells the identity of a token that was not taken. The subject
+// is whose token was shown. The SDK's text is never used: it holds answers.
+func (v *Vault) classify(ctx context.Context, subject string, t thing, err error) *secret.Error {
 	// It is copied before it is changed: all who waited for the same exchange hold the same error.
 	if e, ok := errors.AsType[*secret.Error](err); ok { // the credential's, or the guard's
 		failure := *e
@@ -87,6 +83,9 @@ func (v *Vault) classifyOf(ctx context.Context, t thing, err error) *secret.Erro
 		return &failure
 	}
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
+		if answer.StatusCode == http.StatusUnauthorized {
+			v.identity.Refused(subject, v.scope)
+		}
 		failure := v.answered(t, answer)
 		if answer.RawResponse != nil {
 			failure.Pause = secret.ParsePause(answer.RawResponse.Header.Get, time.Now())

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"github.com/drone-entra/drone-entra/secret"
@@ -76,10 +74,7 @@ func (v *Vault) read(ctx context.Context, subject string, ref secret.Ref) (fetch
 		if _, credential := errors.AsType[*secret.Error](err); credential {
 			v.forget(subject, client)
 		}
-		if answer, ok := errors.AsType[*azcore.ResponseError](err); ok && answer.StatusCode == http.StatusUnauthorized {
-			v.identity.Refused(subject, v.scope)
-		}
-		return secret.Fetched{}, v.classify(ctx, ref, err)
+		return secret.Fetched{}, v.classify(ctx, subject, secretAt(ref), err)
 	}
 	return v.accept(ref, &resp.Secret, &answered)
 }

@@ -206,7 +206,7 @@ func (v *Vault) refused(ctx context.Context, c *azkeys.Client, t thing, err erro
 	if _, credential := errors.AsType[*secret.Error](err); credential {
 		v.forgetKeys(c)
 	}
-	return v.classifyOf(ctx, t, err)
+	return v.classify(ctx, "", t, err)
 }
 
 // keysClient returns the client of the vault's keys, made at the first use. Keys are used by the identity itself: no

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -357,8 +358,6 @@ type signer struct {
 
 func (s signer) Subject(secret.Request) string { return "a repository" }
 
-func (s signer) Refused(string, string) {}
-
 func (s signer) Credential(subject string) azcore.TokenCredential {
 	*s.subjects = append(*s.subjects, subject)
 	return s.someone
@@ -377,5 +376,41 @@ func TestKeysAreUsedByTheIdentityItself(t *testing.T) {
 	}
 	if !slices.Equal(subjects, []string{""}) {
 		t.Errorf("the credential was asked for %q", subjects)
+	}
+}
+
+// disbelieved is an Identity that notes whose token was not taken.
+type disbelieved struct {
+	signer
+	refused *[]string
+}
+
+func (d disbelieved) Refused(subject, scope string) {
+	*d.refused = append(*d.refused, subject+" for "+scope)
+}
+
+// Whoever showed the token that a vault did not take is told, for secrets as for keys; a refusal of rights is another thing.
+func TestTheIdentityIsToldOfATokenThatWasNotTaken(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int][]string{
+		http.StatusUnauthorized: {"a repository for https://vault.azure.net/.default", " for https://vault.azure.net/.default"},
+		http.StatusForbidden:    nil,
+	} {
+		var subjects, refused []string
+		is := disbelieved{signer{func(context.Context) (azcore.AccessToken, error) {
+			return azcore.AccessToken{Token: "a.b.c", ExpiresOn: time.Now().Add(time.Hour)}, nil
+		}, &subjects}, &refused}
+		v := open(t, is, fakeVault(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: http.Header{}, Request: r, Body: http.NoBody}, nil
+		}))
+		if _, err := read(t, t.Context(), v, "deploy-db"); err == nil {
+			t.Error("a secret")
+		}
+		if _, err := v.Key(keyName, "0123").Public(t.Context()); err == nil {
+			t.Error("a key")
+		}
+		if fmt.Sprint(refused) != fmt.Sprint(want) {
+			t.Errorf("%d: %q was told, want %q", status, refused, want)
+		}
 	}
 }
