@@ -320,7 +320,13 @@ func TestDevTwiceAtOnce(t *testing.T) {
 	t.Parallel()
 	first := background(t, nil, "dev")
 	at := first.says(t, endpointPattern)
-	if held, err := net.Listen("tcp", "127.0.0.1:3000"); err == nil { // something else had it, and is gone meanwhile
+	if !strings.HasSuffix(at[1], ":3000") { // something else had it, and gives it back at some time
+		var held net.Listener
+		eventually(t, "an end of what listens on 127.0.0.1:3000", func() bool {
+			var err error
+			held, err = net.Listen("tcp", "127.0.0.1:3000")
+			return err == nil
+		})
 		defer held.Close()
 	}
 	second := background(t, nil, "dev")

@@ -193,8 +193,9 @@ func TestARunnersDay(t *testing.T) {
 			t.Errorf("build %d: the first look-up is %q, the second %q; a build reads afresh, and once", n+1, first.How, again.How)
 		}
 	}
-	if reads := s.Emulator.Count("kv-shared.vault.azure.net", "/secrets/ci-token"); reads > 26 { // one of them meets the challenge first
-		t.Errorf("%d reads of the vault for 25 builds", reads)
+	hedged := s.status().Vaults["shared"].Door.Hedged                                                                 // on a machine that stalls
+	if reads := s.Emulator.Count("kv-shared.vault.azure.net", "/secrets/ci-token"); reads > 26+hedged || hedged > 1 { // one of them meets the challenge first
+		t.Errorf("%d reads of the vault for 25 builds, %d of them second ones", reads, hedged)
 	}
 	if tokens := s.Emulator.TokenRequests(clientID); tokens != 1 {
 		t.Errorf("%d tokens for one day", tokens)

@@ -63,6 +63,7 @@ type page struct {
 		Door struct {
 			State, Problem string
 			Retry          time.Time
+			Hedged         int
 		}
 	}
 	Record      struct{ Problem string }
