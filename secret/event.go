@@ -60,10 +60,21 @@ type Event struct {
 //
 // Record returns only when the event is as durable as its kind demands: synced to disk, or, where the same release is on
 // disk already, written. An error means that nothing that depends on the event may leave. It is safe for concurrent use
-// and returns within about a second whatever the disk does. An unproven event is only counted and returns at once.
+// and returns about a second after the disk stopped to answer. An unproven event is only counted and returns at once.
+//
+// The context never ends; it tells when the answer is due (see Lasting).
 type Recorder interface {
 	Record(context.Context, Event) error
 }
+
+// Lasting returns a context that does not end with ctx, or a client could leave no trace by hanging up, and that still
+// tells its deadline.
+func Lasting(ctx context.Context) context.Context { return lasting{ctx} }
+
+type lasting struct{ context.Context }
+
+func (lasting) Done() <-chan struct{} { return nil }
+func (lasting) Err() error            { return nil }
 
 // Fetcher brings what a Grant names.
 //

@@ -100,7 +100,7 @@ func (s *Service) record(ctx context.Context, event Event) (err error) {
 			err = Fail(Internal, ReasonInternal, "the recorder panicked")
 		}
 	}()
-	if failure := s.Recorder.Record(context.WithoutCancel(ctx), event); failure != nil {
+	if failure := s.Recorder.Record(Lasting(ctx), event); failure != nil {
 		return AsError(failure)
 	}
 	return nil

@@ -215,6 +215,31 @@ func TestStalledSync(t *testing.T) {
 	})
 }
 
+// A disk that is slow and answers is waited for, until the answer is due.
+func TestSlowDiskThatAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, slow(900*time.Millisecond), nil)
+		defer end(t, r)
+		var all sync.WaitGroup
+		for build, c := range []struct{ due, took time.Duration }{{time.Hour, 900 * time.Millisecond}, {time.Hour, 1700 * time.Millisecond}, {1500 * time.Millisecond, 1500 * time.Millisecond}} {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), c.due)
+				defer cancel()
+				from := time.Now()
+				err := r.Record(ctx, releaseOf(int64(build), "v1"))
+				if late := c.due == c.took; late != (err != nil) || time.Since(from) != c.took {
+					t.Errorf("who is to have his answer in %v waits %v: %v", c.due, time.Since(from), err)
+				}
+			})
+			synctest.Wait()
+			if build == 0 {
+				time.Sleep(100 * time.Millisecond) // so that the others' lines miss its sync
+			}
+		}
+		all.Wait()
+	})
+}
+
 // A write can hang as a sync can.
 func TestStalledWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,9 @@ import (
 )
 
 const (
-	maxWait    = time.Second            // what a caller waits for the disk at most
+	maxWait    = time.Second            // what the disk may take for a write or a sync, and what is waited for it at least
+	maxBusy    = 10 * time.Second       // what a caller waits for a disk that answers, if he does not say less
+	lookAgain  = 100 * time.Millisecond // how soon after maxWait a caller is told that the disk hangs
 	maxPending = 8 << 20                // bytes encoded and not yet written; beyond it callers fail at once
 	lazySync   = 500 * time.Millisecond // when what nobody waits for is synced; half of what the package promises
 	healEvery  = time.Second
@@ -146,12 +148,13 @@ func (r *Record) resume(h head, fresh bool) {
 	}
 }
 
-// Record puts the event on record and returns once it is durable (see the package comment), or after a second at most
-// with an *secret.Error of kind Unavailable and ReasonUnrecorded: nothing may leave then, although the line may yet
-// reach the disk. While the disk hangs or fails it says so at once.
+// Record puts the event on record and returns once it is durable (see the package comment), or else an *secret.Error of
+// kind Unavailable and ReasonUnrecorded: nothing may leave then, although the line may yet reach the disk. It does so a
+// second after the disk stopped to answer, and at once while it does not answer or fails.
 //
-// The context is not looked at: an event is no less due because its caller went away, and the wait is short.
-func (r *Record) Record(_ context.Context, e secret.Event) error {
+// While the disk answers, and many callers or a busy machine are all that takes time, it waits until the context's deadline.
+// Whether the context has ended is not looked at: an event is no less due because its caller went away.
+func (r *Record) Record(ctx context.Context, e secret.Event) error {
 	if e.Kind == secret.EventUnproven {
 		r.stranger(&e)
 		return nil
@@ -165,7 +168,7 @@ func (r *Record) Record(_ context.Context, e secret.Event) error {
 		r.done(w)
 		return err
 	}
-	return r.wait(w)
+	return r.wait(ctx, w)
 }
 
 // enqueue encodes the event and leaves w with those who wait for it.

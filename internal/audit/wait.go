@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"time"
 )
@@ -24,14 +25,45 @@ func (r *Record) newWaiter() *waiter {
 }
 
 // wait returns what became of the waiter's line. One that gave up is not used again: its answer is yet to come.
-func (r *Record) wait(w *waiter) error {
-	select {
-	case err := <-w.done:
-		r.done(w)
-		return err
-	case <-w.timer.C:
-		return r.unrecorded(errors.New("the disk did not answer within a second"))
+//
+// Where thousands ask at once, a second can pass between their lines and the end of a sync that took a millisecond. So what
+// ends the wait is a disk that does not answer.
+func (r *Record) wait(ctx context.Context, w *waiter) error {
+	var latest time.Time
+	for {
+		select {
+		case err := <-w.done:
+			r.done(w)
+			return err
+		case <-w.timer.C:
+		}
+		if latest.IsZero() {
+			latest = time.Now().Add(maxBusy - maxWait)
+			if due, ok := ctx.Deadline(); ok && due.Before(latest) {
+				latest = due
+			}
+		}
+		select {
+		case err := <-w.done: // both were ready
+			r.done(w)
+			return err
+		default:
+		}
+		switch {
+		case r.hangs():
+			return r.unrecorded(errors.New("the disk did not answer within a second"))
+		case !time.Now().Before(latest):
+			return r.unrecorded(errors.New("more is to be recorded than there is time for"))
+		}
+		w.timer.Reset(min(lookAgain, time.Until(latest)))
 	}
+}
+
+// hangs tells whether the disk has not answered for a second.
+func (r *Record) hangs() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return stalled(r.writingSince) || stalled(r.syncingSince)
 }
 
 // done lets the waiter be used again, unless a hostile event made it large.

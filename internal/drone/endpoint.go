@@ -236,7 +236,7 @@ func (x *exchange) failed(ctx context.Context, e *secret.Error, answer error) er
 // context's end does not stop it, or a client could leave no trace by hanging up.
 func (x *exchange) note(ctx context.Context, kind secret.EventKind, outcome secret.Outcome, e *secret.Error) error {
 	event := secret.Event{Kind: kind, Outcome: outcome, Reason: e.Reason, Detail: e.Detail, Caller: x.caller, Config: x.config}
-	return x.record.Record(context.WithoutCancel(ctx), event)
+	return x.record.Record(secret.Lasting(ctx), event)
 }
 
 // newID is a request id: 64 random bits, enough to tell requests apart and no secret.
