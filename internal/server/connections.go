@@ -14,6 +14,9 @@ import (
 // record, configuration files, the admin listener.
 const keptDescriptors = 256
 
+// kernelQueue is how many connections a kernel mostly keeps for a listener (net.core.somaxconn since Linux 5.4).
+const kernelQueue = 4096
+
 // connectionLimit lowers the wanted number of connections to what the process may open, so that a flood of clients never
 // takes the descriptors that their answers need.
 //
@@ -32,15 +35,16 @@ func connectionLimit(wanted int, log zerolog.Logger) int {
 	return limit
 }
 
-// waitingRoom is how many connections may wait for one of that many places, as far as there are descriptors for them. It is as
-// large as the kernel's own queue mostly is, since who waits there has no name yet: one client could fill it, and others
-// would wait behind him. It has room for one at least.
+// waitingRoom is how many connections may wait for one of that many places, as far as there are descriptors for them. It is no
+// smaller than the kernel's own queue, since who waits there has no name yet: one client could fill it, and others would
+// wait behind him. It has room for one at least. Who waits costs a descriptor and hardly any memory.
 func waitingRoom(connections int) int {
+	room := max(connections, kernelQueue)
 	files, ok := maxOpenFiles()
 	if !ok {
-		return connections
+		return room
 	}
-	return max(min(connections, files-keptDescriptors-connections), 1)
+	return max(min(room, files-keptDescriptors-connections), 1)
 }
 
 // limitedListener lets in while there is room; beyond that, connections wait their turn, some with us and the rest in the
