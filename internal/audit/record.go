@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxWait    = time.Second            // what the disk may take for a write or a sync, and what is waited for it at least
+	maxWait    = time.Second            // what is waited for the disk at least
 	maxBusy    = 10 * time.Second       // what a caller waits for a disk that answers, if he does not say less
 	lookAgain  = 100 * time.Millisecond // how soon after maxWait a caller is told that the disk hangs
 	maxPending = 8 << 20                // bytes encoded and not yet written; beyond it callers fail at once
@@ -51,20 +51,21 @@ type Record struct {
 	writerDone, closed chan struct{}
 	closeErr           error // set before closed is closed
 
-	mu           sync.Mutex
-	end          head   // the last line encoded
-	planned      int64  // how long the file is once next is written
-	next         *batch // encoded, not yet taken by the writer
-	due          *due   // written, not yet taken by the syncer
-	durable      head   // the last line synced
-	released     releases
-	strangers    strangers
-	lazy         *time.Timer
-	lazyArmed    bool
-	writingSince time.Time // zero while the writer is idle
-	syncingSince time.Time
-	fault        *secret.Error // why nothing can be recorded now
-	ended        bool          // Close was called
+	mu        sync.Mutex
+	end       head   // the last line encoded
+	planned   int64  // how long the file is once next is written
+	next      *batch // encoded, not yet taken by the writer
+	due       *due   // written, not yet taken by the syncer
+	durable   head   // the last line synced
+	released  releases
+	strangers strangers
+	lazy      *time.Timer
+	lazyArmed bool
+	pulse     pulse
+	writing   call
+	syncing   call
+	fault     *secret.Error // why nothing can be recorded now
+	ended     bool          // Close was called
 }
 
 // batch is what one turn of the writer takes.
@@ -127,6 +128,8 @@ func open(o Options, d disk) (*Record, error) {
 		lazy: time.NewTimer(time.Hour),
 	}
 	r.lazy.Stop()
+	r.pulse.timer = time.AfterFunc(time.Hour, r.beat)
+	r.pulse.timer.Stop()
 	r.resume(h, fresh)
 	go r.write()
 	go r.sync()
@@ -223,23 +226,21 @@ func (r *Record) encode(e *secret.Event, count uint64) {
 
 // unable says why nothing can be recorded now; mu is held.
 //
-// A disk that hangs tells nothing by itself, so the time since the call began is looked at. Callers then fail at once
-// rather than after a second each.
+// A disk that hangs tells nothing by itself, so how long its call takes is looked at. Callers then fail at once rather than
+// after a second each.
 func (r *Record) unable() *secret.Error {
 	switch {
 	case r.ended:
 		return r.unrecorded(errors.New("it is closed"))
 	case r.fault != nil:
 		return r.fault
-	case stalled(r.writingSince), stalled(r.syncingSince):
+	case r.hangs():
 		return r.unrecorded(errors.New("the disk does not answer"))
 	case len(r.next.buf) >= maxPending:
 		return r.unrecorded(errors.New("the disk is too slow for what comes in"))
 	}
 	return nil
 }
-
-func stalled(since time.Time) bool { return !since.IsZero() && time.Since(since) >= maxWait }
 
 // unrecorded is the one error that a Recorder gives: "no record, no secret" rests on it.
 func (r *Record) unrecorded(err error) *secret.Error {

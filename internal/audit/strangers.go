@@ -76,7 +76,7 @@ func (r *Record) stranger(e *secret.Event) {
 func (r *Record) countStrangers() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.fault != nil || stalled(r.syncingSince) {
+	if r.fault != nil || r.hangs() {
 		return
 	}
 	t := &r.strangers

@@ -50,7 +50,7 @@ func (r *Record) wait(ctx context.Context, w *waiter) error {
 		default:
 		}
 		switch {
-		case r.hangs():
+		case r.hanging():
 			return r.unrecorded(errors.New("the disk did not answer within a second"))
 		case !time.Now().Before(latest):
 			return r.unrecorded(errors.New("more is to be recorded than there is time for"))
@@ -59,11 +59,10 @@ func (r *Record) wait(ctx context.Context, w *waiter) error {
 	}
 }
 
-// hangs tells whether the disk has not answered for a second.
-func (r *Record) hangs() bool {
+func (r *Record) hanging() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return stalled(r.writingSince) || stalled(r.syncingSince)
+	return r.hangs()
 }
 
 // done lets the waiter be used again, unless a hostile event made it large.

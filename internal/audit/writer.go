@@ -48,13 +48,13 @@ func (r *Record) flush(spare *batch) *batch {
 		return spare
 	}
 	r.next = spare
-	r.writingSince = time.Now()
+	r.begin(&r.writing)
 	r.mu.Unlock()
 
 	err := r.journal.append(b)
 
 	r.mu.Lock()
-	r.writingSince = time.Time{}
+	r.writing = 0
 	fault := r.fault
 	if err == nil && fault == nil {
 		r.handOver(b)
@@ -126,13 +126,13 @@ func (r *Record) settle(spare *due) *due {
 		return spare
 	}
 	r.due = spare
-	r.syncingSince = time.Now()
+	r.begin(&r.syncing)
 	r.mu.Unlock()
 
 	err := r.journal.sync()
 
 	r.mu.Lock()
-	r.syncingSince = time.Time{}
+	r.syncing = 0
 	if err == nil {
 		if d.head.seq > r.durable.seq {
 			r.durable = d.head
