@@ -158,7 +158,7 @@ func TestDefaults(t *testing.T) {
 	}
 	limits := config.Limits{
 		Budget: 20 * time.Second, Skew: 120 * time.Second, Drain: 5 * time.Second, Body: 1 << 20,
-		InFlight: 256, Connections: 2048, Repeats: 1000,
+		InFlight: 256, Connections: 1024, Repeats: 1000,
 	}
 	if diff := cmp.Diff(limits, cfg.Limits); diff != "" {
 		t.Error(diff)

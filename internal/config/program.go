@@ -60,7 +60,7 @@ func (b *builder) buildProgram(cfg *Config) {
 		Drain:       cmp.Or(m.drain.value, 5*time.Second),
 		Body:        cmp.Or(m.body.value, 1<<20),
 		InFlight:    cmp.Or(m.inFlight.value, 256),
-		Connections: cmp.Or(m.connections.value, 2048), // with a request on each, what the process takes stays below 128 MiB
+		Connections: cmp.Or(m.connections.value, 1024), // with a request on each, what the process takes stays below 128 MiB
 		Repeats:     cmp.Or(m.repeats.value, 1000),
 	}
 	cfg.Listen = b.listen(single(b, "listen", func(f *file) *listen { return &f.listen }))
