@@ -59,7 +59,7 @@ func (r *Router) attempt(f *read, now time.Time) {
 	})
 }
 
-// hedge makes the second attempt of a read that takes long. It costs a token like any other, and whoever waits for one
+// hedge makes the second attempt of a read that takes long. It counts like any other, and whoever waits for his turn
 // comes first; a vault that is in trouble is not asked twice.
 func (r *Router) hedge(f *read) {
 	r.mu.Lock()

@@ -151,7 +151,7 @@ func TestWhatIsNotHedged(t *testing.T) {
 		"no slower than others":              {warm: 40, latency: 100 * time.Millisecond},
 		"each build has its own value":       {warm: 40, door: provider.Door{PerBuild: true}},
 		"the limit of reads under way":       {warm: 40, options: provider.Options{InFlight: 1}},
-		"no token left":                      {warm: 40, options: provider.Options{Rate: 1}},
+		"no token left":                      {warm: 40, options: provider.Options{Burst: 2, Rate: 1}},
 		"the door is in trouble": {warm: 40, before: func(r *provider.Router, s *source) {
 			s.set(func(s *source) { s.latency, s.fail = 0, passing[0] })
 			ask(r, of(1), "shared/fails")

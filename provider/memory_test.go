@@ -30,7 +30,7 @@ func TestNoValueOutlivesItsUse(t *testing.T) {
 		}
 		r := provider.NewRouter(map[string]provider.Door{
 			"shared": {Source: s, Stale: 2 * time.Minute, Host: "kv"}, "tokens": {Source: s, PerBuild: true, Host: "kv"},
-		}, provider.Options{Entries: 3, Bytes: 40, Rate: 20, Queue: 5, Timeout: 3 * time.Second})
+		}, provider.Options{Entries: 3, Bytes: 40, Burst: 40, Rate: 20, Queue: 5, Timeout: 3 * time.Second})
 		kept := map[*byte][]byte{}
 		look := func() (now map[*byte]bool) {
 			now = map[*byte]bool{}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/drone-entra/drone-entra/secret"
 )
 
@@ -17,7 +15,7 @@ import (
 // asks for ten thousand secrets at once costs every other repository the time of one read for each of its own. A read
 // that several repositories wait for stands in all of their lines, and goes where its turn comes first.
 type queue struct {
-	tokens *rate.Limiter
+	pace   *pace
 	room   int // places in all lines
 	lines  map[repository]*line
 	turns  *list.List // of *line, none of them empty, the next one first
@@ -47,13 +45,13 @@ type place struct {
 
 func newQueue(o *Options) *queue {
 	return &queue{
-		tokens: rate.NewLimiter(rate.Limit(o.Rate), 2*o.Rate), room: o.Queue,
+		pace: newPace(o.Burst, o.Rate), room: o.Queue,
 		lines: map[repository]*line{}, turns: list.New(),
 	}
 }
 
-// pass takes a token if there is one and nobody waits for it.
-func (q *queue) pass(now time.Time) bool { return q.places == 0 && q.tokens.AllowN(now, 1) }
+// pass has a read begin now, if it may and nobody waits for that.
+func (q *queue) pass(now time.Time) bool { return q.places == 0 && q.pace.take(now) }
 
 // join puts the read at the end of the repository's line, unless it stands there already. Where there is no room, the
 // longest line loses its last place to a shorter one. displaced is the read that so lost its only place, else nil.
@@ -176,15 +174,8 @@ func (q *queue) took(f *read, l *line) {
 	q.leave(f)
 }
 
-// wait returns how long it takes until there is a token.
-// At least a millisecond, as the tokens are a floating-point number that may be a hair below one then.
-func (q *queue) wait(now time.Time) time.Duration {
-	missing := 1 - q.tokens.TokensAt(now)
-	return max(time.Millisecond, time.Duration(missing/float64(q.tokens.Limit())*float64(time.Second)))
-}
-
-// serveQueue begins reads of the queue for as long as there are tokens, and comes again when there will be the next.
-// A read whose door can't take it any more is told so, and costs no token. Router.mu is held.
+// serveQueue begins reads of the queue for as long as they may, and comes again when the next one may.
+// A read whose door can't take it any more is told so, and does not count. Router.mu is held.
 func (r *Router) serveQueue(q *queue) {
 	now := r.options.Now()
 	for f, l := r.next(q); f != nil; f, l = r.next(q) {
@@ -194,9 +185,9 @@ func (r *Router) serveQueue(q *queue) {
 			r.refuse(f, failure)
 			continue
 		}
-		if !q.tokens.AllowN(now, 1) {
+		if !q.pace.take(now) {
 			if q.timer == nil {
-				q.timer = time.AfterFunc(q.wait(now), func() { r.wake(q) })
+				q.timer = time.AfterFunc(q.pace.wait(now), func() { r.wake(q) })
 			}
 			return
 		}
@@ -229,7 +220,7 @@ func (r *Router) barred(f *read, now time.Time) *secret.Error {
 // crowded is the failure of a caller whose read could not begin in time, or found no room.
 func (d *door) crowded() *secret.Error {
 	return secret.Fail(secret.Busy, secret.ReasonBusy,
-		fmt.Sprintf("vault %s: more is asked of it than the %v reads a second that it is asked for; %d wait for their turn", d.alias, d.queue.tokens.Limit(), d.queue.places))
+		fmt.Sprintf("vault %s: more is asked of it than %d reads in ten seconds and %v a second beyond; %d wait for their turn", d.alias, d.queue.pace.burst, d.queue.pace.trickle.Limit(), d.queue.places))
 }
 
 func (d *door) busy() *secret.Error {

@@ -43,11 +43,11 @@ type Options struct {
 	Bytes    int              // of values kept, 64 MiB
 	Now      func() time.Time // time.Now
 
-	// Rate is how many reads of one host begin a second, 300, and twice as many at once: 3,600 in any ten seconds, of the 4,000
-	// that Key Vault bears for each vault and region. Other replicas and clients have a part in those; what is too much then,
-	// Key Vault says, and the breaker heeds it.
-	Rate  int
-	Queue int // places of reads that wait for their turn at one host, 5,000: about as many as have it within their time
+	// Burst is how many reads of one host begin at will within any ten seconds, 3,000, and Rate how many a second beyond those,
+	// 60: 3,600 in all, of the 4,000 that Key Vault bears in ten seconds for each vault and region. Other replicas and clients
+	// have a part in those; what is too much then, Key Vault says, and the breaker heeds it.
+	Burst, Rate int
+	Queue       int // places of reads that wait for their turn at one host, 4,000: about as many as have it within their time
 }
 
 // The times of the promises; they are no options because the promises aren't.
@@ -118,8 +118,9 @@ func NewRouter(doors map[string]Door, o Options) *Router {
 	o.Timeout = defaulted(o.Timeout, 15*time.Second)
 	o.Entries = defaulted(o.Entries, 10_000)
 	o.Bytes = defaulted(o.Bytes, 64<<20)
-	o.Rate = defaulted(o.Rate, 300)
-	o.Queue = defaulted(o.Queue, 5000)
+	o.Burst = defaulted(o.Burst, 3000)
+	o.Rate = defaulted(o.Rate, 60)
+	o.Queue = defaulted(o.Queue, 4000)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
