@@ -24,7 +24,7 @@ func Bytes(r *Router) (all [][]byte) {
 func Idle(r *Router) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	idle := len(r.active) == 0
+	idle := len(r.active) == 0 && r.reads == 0
 	for _, d := range r.doors {
 		q := d.queue
 		idle = idle && d.reads == 0 && d.queued == 0 && d.probe == nil && q.places == 0 && len(q.lines) == 0 && q.turns.Len() == 0

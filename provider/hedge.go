@@ -48,14 +48,16 @@ func (h *hedging) save() { h.saved = min(h.saved+hedgeShare, hedgeSaved) }
 func (r *Router) attempt(f *read, now time.Time) {
 	f.attempts++
 	f.door.reads++
+	r.reads++
 	r.reading.Go(func() {
 		fetched, err := get(f.ctx, f.door.Source, f.req, f.ref)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		f.attempts--
 		f.door.reads--
+		r.reads--
 		r.finish(f, now, fetched, err)
-		r.serveQueue(f.door.queue) // somebody may have waited for the room
+		r.makeRoom(f.door)
 	})
 }
 

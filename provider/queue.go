@@ -160,7 +160,29 @@ func (r *Router) next(q *queue) (*read, *line) {
 }
 
 // full tells whether a door has as many reads under way as it may have. Probes are beyond that, as they are few.
-func (r *Router) full(d *door) bool { return d.reads >= r.options.InFlight }
+//
+// Where the reads of all doors are bounded, one may have as many as are left. So one that hangs takes half of them, two take a
+// third each, and another always finds some.
+func (r *Router) full(d *door) bool {
+	if all := r.options.Reads; all > 0 && d.reads >= max(1, all-r.reads) {
+		r.scarce = true
+		return true
+	}
+	return d.reads >= r.options.InFlight
+}
+
+// makeRoom lets those begin that may have waited for the room of a read that has ended. Router.mu is held.
+func (r *Router) makeRoom(d *door) {
+	r.serveQueue(d.queue)
+	if r.scarce {
+		r.scarce = false // who still finds no room says so again
+		for _, q := range r.queues {
+			if q != d.queue {
+				r.serveQueue(q)
+			}
+		}
+	}
+}
 
 // hopeless tells whether a read that finds its door full won't have room while its caller has patience, by what reads of that
 // door usually take. Then he hears so at once.

@@ -38,6 +38,7 @@ type Door struct {
 // Options set the Router's bounds. A zero field takes the default in its comment.
 type Options struct {
 	InFlight int              // reads at once for each door, 64, and a few tries of one that is in trouble; each has its own, so that one that hangs starves no other
+	Reads    int              // at once through all doors, 0 for any number; a door has no more of them than are left for others
 	Timeout  time.Duration    // of one read, 15 s: less than the 20 s in which a runner is answered
 	Entries  int              // values kept, 10,000
 	Bytes    int              // of values kept, 64 MiB
@@ -63,6 +64,7 @@ const (
 type Router struct {
 	options Options
 	doors   map[string]*door
+	queues  []*queue
 	ctx     context.Context // ends with Close; reads hang on it and not on who asked first
 	cancel  context.CancelFunc
 	reading sync.WaitGroup
@@ -72,6 +74,8 @@ type Router struct {
 	active  map[key]*active
 	entries map[key]*entry
 	recent  *list.List // of *entry, the last used first
+	reads   int        // under way through all doors
+	scarce  bool       // a read did not begin since others took too many
 	bytes   int
 	sweeper *time.Timer
 }
@@ -140,6 +144,7 @@ func NewRouter(doors map[string]Door, o Options) *Router {
 		q := hosts[d.Host]
 		if q == nil {
 			q = newQueue(&r.options)
+			r.queues = append(r.queues, q)
 		}
 		if d.Host != "" {
 			hosts[d.Host] = q

@@ -111,16 +111,17 @@ func underRace() bool {
 
 // setup is what a test may change about a start.
 type setup struct {
-	emulator *emulator.Emulator
-	state    string // directory of the record
-	env      map[string]string
-	files    map[string]string
-	canaries []string
-	scheme   string
-	key      string
-	served   string // the path that --config names, if not the test's own file
-	record   string // and the record that it names
-	plain    bool
+	emulator  *emulator.Emulator
+	state     string // directory of the record
+	env       map[string]string
+	files     map[string]string
+	canaries  []string
+	scheme    string
+	key       string
+	served    string // the path that --config names, if not the test's own file
+	record    string // and the record that it names
+	plain     bool
+	openFiles int
 }
 
 type option func(*setup)
@@ -144,6 +145,9 @@ func servingFrom(path, record string) option {
 
 // withoutRace runs the program without the race detector, also where the tests have it.
 func withoutRace() option { return func(o *setup) { o.plain = true } }
+
+// openFiles bounds how many files the program may have open.
+func openFiles(n int) option { return func(o *setup) { o.openFiles = n } }
 
 // behindTLS makes find ask by https.
 func behindTLS() option { return func(o *setup) { o.scheme = "https" } }
@@ -331,6 +335,9 @@ func (s *server) run(config string, o *setup) {
 		path = unraced.get(s.t)
 	}
 	s.child = exec.Command(path, "serve", "--config", config)
+	if o.openFiles > 0 {
+		s.child = exec.Command("sh", "-c", `ulimit -n "$1" && shift && exec "$@"`, "sh", fmt.Sprint(o.openFiles), path, "serve", "--config", config)
+	}
 	s.child.Dir, s.child.Env = s.tmp, []string{}
 	for name, value := range environment {
 		if value != "" {

@@ -36,6 +36,7 @@ type Env struct {
 	Log       io.Writer
 	Terminal  bool // Log is a terminal
 	Alone     bool // the process serves and does nothing else, so that its memory may be hidden and bounded
+	reads     int  // of vaults at once that there are open files for; 0: any number
 
 	// Paths are what the configuration was loaded from; Run watches them. None: nothing is watched.
 	Paths []string
@@ -88,8 +89,10 @@ func New(c *config.Config, env Env) (*App, error) {
 	if env.Now == nil {
 		env.Now = time.Now
 	}
+	upstream := server.Upstream(c.Limits.Connections)
+	env.reads = upstream / 2 // the rest is for idle ones, and for tokens
 	if env.Transport == nil {
-		env.Transport = entra.NewTransport()
+		env.Transport = entra.NewTransport(upstream)
 	}
 	a := &App{env: env, log: newLog(c.Log, env), started: env.Now()}
 	for _, w := range append(warnings, overridden(c, env.Getenv)...) {

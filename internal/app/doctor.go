@@ -95,7 +95,7 @@ func NewDoctor(p Patient) (*Doctor, error) {
 	}
 	d.now = d.env.Now
 	if d.env.Transport == nil {
-		d.env.Transport = entra.NewTransport()
+		d.env.Transport = entra.NewTransport(0)
 	}
 	d.config, d.Problems = config.Load(p.Paths)
 	d.add("configuration", "files", nil, d.examineConfig)

@@ -71,7 +71,7 @@ func newGeneration(c *config.Config, keys []drone.Key, before *generation, memor
 		number: 1, since: env.Now(), config: c,
 		identities: map[string]*entra.Identity{}, who: map[string]who{},
 		vaults: map[string]*keyvault.Vault{}, doors: map[string]door{},
-		limits: provider.Options{InFlight: c.Limits.InFlight, Timeout: c.Limits.Budget - reserve(c.Limits.Budget)},
+		limits: provider.Options{InFlight: c.Limits.InFlight, Reads: env.reads, Timeout: c.Limits.Budget - reserve(c.Limits.Budget)},
 	}
 	if before != nil {
 		g.number = before.number + 1

@@ -50,7 +50,7 @@ func OpenIssuer(c *config.Config, env Env) (*Issuer, error) {
 	}
 	i := &Issuer{env: env}
 	if env.Transport == nil {
-		i.own = entra.NewTransport()
+		i.own = entra.NewTransport(0)
 		i.env.Transport = i.own
 	}
 	signing := *c

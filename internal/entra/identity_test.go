@@ -137,7 +137,7 @@ func TestTheTransportOfProduction(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	through := func(roots bool) func(*entra.Options) {
-		transport := entra.NewTransport()
+		transport := entra.NewTransport(0)
 		t.Cleanup(transport.CloseIdleConnections)
 		proxy, err := url.Parse(w.ProxyURL())
 		if err != nil {

@@ -1,13 +1,16 @@
 package entra
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,23 +19,70 @@ const maxAnswer = 1 << 20
 
 var errFenced = errors.New("an answer named another host than the authority")
 
+// dialTimeout ends a try to connect, and a wait for one to be allowed.
+const dialTimeout = 3 * time.Second
+
 // NewTransport makes the transport of a process towards Azure: the system's roots, the proxy of the environment, TLS 1.2
-// at least, and every wait bounded. One serves all identities and vaults.
+// at least, and every wait bounded. One serves all identities and vaults. It opens no more than that many connections at
+// once, of which a quarter may be idle; 0 means as many as are asked for. Beyond it a try to connect waits for its turn.
 //
-// Dialling and the handshake end soon enough for a second try within the 12 s of an exchange.
-func NewTransport() *http.Transport {
-	return &http.Transport{
+// It speaks HTTP/1.1 alone: what came over HTTP/2, a secret among it, stays in that connection's buffers until something
+// as large comes over it again. Dialling and the handshake end soon enough for a second try within the 12 s of an exchange.
+func NewTransport(connections int) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    4 * time.Second,
-		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}, // a dead connection is found
+		Protocols:              &protocols,
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    32,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+	if connections > 0 {
+		t.DialContext = rationed(t.DialContext, connections)
+		t.MaxIdleConns = max(1, min(t.MaxIdleConns, connections/4)) // 0 would mean any number
+		t.MaxIdleConnsPerHost = min(t.MaxIdleConnsPerHost, t.MaxIdleConns)
+	}
+	return t
+}
+
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// rationed bounds how many connections are open at once, so that files are left for everything else.
+func rationed(next dial, connections int) dial {
+	ration := make(chan struct{}, connections)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		wait := time.NewTimer(dialTimeout)
+		defer wait.Stop()
+		select {
+		case ration <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-wait.C:
+			return nil, fmt.Errorf("all %d connections that open files leave room for are in use", connections)
+		}
+		conn, err := next(ctx, network, address)
+		if err != nil {
+			<-ration
+			return nil, err
+		}
+		return &rationedConn{Conn: conn, leave: sync.OnceFunc(func() { <-ration })}, nil
+	}
+}
+
+type rationedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close closes the connection and lets another be opened.
+func (c *rationedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
 }
 
 // fence is the last thing before the network: it lets requests go to the authority only (an answer of Entra's may name

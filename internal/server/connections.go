@@ -10,9 +10,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// keptDescriptors is how many open files stay free for what answers a request: connections to Entra and Key Vault, the
-// record, configuration files, the admin listener.
-const keptDescriptors = 256
+// keptDescriptors is how many open files stay free for what answers a request: connections to Entra and Key Vault, and
+// ownDescriptors for the record, configuration files and the admin listener.
+const (
+	keptDescriptors = 512
+	ownDescriptors  = adminConnections + 32
+)
 
 // kernelQueue is how many connections a kernel mostly keeps for a listener (net.core.somaxconn since Linux 5.4).
 const kernelQueue = 4096
@@ -20,19 +23,35 @@ const kernelQueue = 4096
 // connectionLimit lowers the wanted number of connections to what the process may open, so that a flood of clients never
 // takes the descriptors that their answers need.
 //
-// With 1,024 open files and 1,024 connections wanted there are 768; with 256 files it is a quarter of them, 64.
+// With 1,024 open files and 1,024 connections wanted there are 512; with 256 files it is a quarter of them, 64.
 func connectionLimit(wanted int, log zerolog.Logger) int {
-	files, ok := maxOpenFiles()
-	if !ok {
-		return wanted
-	}
-	limit := max(files-keptDescriptors, files/4, 1)
-	if wanted <= limit {
+	limit, files := mostConnections(wanted)
+	if limit == wanted {
 		return wanted
 	}
 	log.Warn().Int("wanted", wanted).Int("connections", limit).Int("open_files", files).
 		Msg("fewer connections than configured: raise the limit of open files (ulimit -n) or lower limits.connections")
 	return limit
+}
+
+// mostConnections returns how many of the wanted connections there are open files for, and how many open files there may be;
+// 0 if that is unknown or without bound.
+func mostConnections(wanted int) (connections, files int) {
+	files, ok := maxOpenFiles()
+	if !ok {
+		return wanted, 0
+	}
+	return min(wanted, max(files-keptDescriptors, files/4, 1)), files
+}
+
+// Upstream returns how many connections to others the process may hold beside those of its clients, of which so many are
+// wanted; 0 means any number. With 1,024 open files and 1,024 connections wanted it is 415; with 256 files, 95.
+func Upstream(wanted int) int {
+	limit, files := mostConnections(wanted)
+	if files == 0 {
+		return 0
+	}
+	return max(files-limit-waitingRoom(limit)-ownDescriptors, 8)
 }
 
 // waitingRoom is how many connections may wait for one of that many places, as far as there are descriptors for them. It is no
