@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"testing"
 
@@ -15,16 +14,7 @@ import (
 )
 
 // floor serves the handler that everything is compared with, and returns its address.
-func floor(b *testing.B) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	server := &http.Server{Handler: http.HandlerFunc(serveFloor)}
-	go func() { _ = server.Serve(listener) }()
-	b.Cleanup(func() { _ = server.Close() })
-	return listener.Addr().String()
-}
+func floor(b testing.TB) string { return listen(b, http.HandlerFunc(serveFloor)) }
 
 func serveFloor(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
@@ -39,7 +29,7 @@ func serveFloor(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"name":"secret","data":"a value of about this length, as secrets are"}`)
+	_, _ = io.WriteString(w, `{"name":"secret","data":"`+value+`"}`)
 }
 
 func floorVerifies(h http.Header) bool {

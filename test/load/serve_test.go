@@ -8,17 +8,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/drone-entra/drone-entra/internal/cli"
-	"github.com/drone-entra/drone-entra/internal/emulator"
 )
 
 const bindings = 10_000
 
-// served is the one extension that all benchmarks of this process use: the program itself, by its own front door.
+// served is the one extension of this process that benchmarks use: the program itself, by its own front door.
 var served struct {
 	sync.Once
 	address string
@@ -26,56 +26,20 @@ var served struct {
 	stop    func()
 }
 
-func stopServed() {
-	if served.stop != nil {
-		served.stop()
-	}
-}
-
-func serve(b *testing.B) string {
-	served.Do(func() { served.address, served.stop, served.err = startServe() })
+// serve runs `drone-entra serve` in this process, so that a profile shows it.
+func serve(b testing.TB) string {
+	b.Helper()
+	w := azure(b)
+	served.Do(func() { served.address, served.stop, served.err = startServe(w, w.dir, configuration(w.dir)) })
 	if served.err != nil {
 		b.Fatal(served.err)
 	}
 	return served.address
 }
 
-// startServe runs `drone-entra serve` against the emulator at production host names, which the usual variables for a proxy
-// and for a CA lead to it.
-func startServe() (address string, stop func(), err error) {
-	e, err := emulator.Start(emulator.Options{})
-	if err != nil {
-		return "", nil, err
-	}
-	dir, err := os.MkdirTemp("", "load-")
-	if err != nil {
-		return "", nil, err
-	}
-	token, ca, file := filepath.Join(dir, "token"), filepath.Join(dir, "ca.pem"), filepath.Join(dir, "drone-entra.yaml")
-	const tenant, client = "72f988bf-0000-4000-8000-000000000001", "3f2a4c55-0000-4000-8000-000000000002"
-	e.Register(emulator.App{Tenant: tenant, ClientID: client})
-	for n := range vaults {
-		vault := e.Vault(fmt.Sprintf("kv-load-%d.vault.azure.net", n), tenant)
-		vault.Allow(client)
-		for i := range coldNames {
-			vault.Set(fmt.Sprintf("secret-%d", i), "a value of about this length, as secrets are")
-		}
-	}
-	err = e.ProjectToken(token, emulator.DefaultSubject)
-	for name, content := range map[string][]byte{ca: e.CAPEM(), file: configuration(dir)} {
-		if err == nil {
-			err = os.WriteFile(name, content, 0o600)
-		}
-	}
-	environment := map[string]string{
-		"DRONE_SECRET": sharedKey, "AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": client, "AZURE_FEDERATED_TOKEN_FILE": token,
-	}
-	for name, value := range map[string]string{"HTTPS_PROXY": e.ProxyURL(), "SSL_CERT_FILE": ca} { // read by the standard library
-		if err == nil {
-			err = os.Setenv(name, value)
-		}
-	}
-	if err != nil {
+func startServe(w *world, dir string, configuration []byte) (address string, stop func(), err error) {
+	file := filepath.Join(dir, "drone-entra.yaml")
+	if err := os.WriteFile(file, configuration, 0o600); err != nil {
 		return "", nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -83,35 +47,51 @@ func startServe() (address string, stop func(), err error) {
 	go func() {
 		ended <- cli.Main(ctx, cli.Env{
 			Args: []string{"serve", "--config", file}, Stdout: io.Discard, Stderr: log,
-			Getenv: func(name string) string { return environment[name] },
+			Getenv: func(name string) string { return w.environment[name] },
 		})
 	}()
 	select {
 	case address = <-log.address:
 	case code := <-ended:
 		err = fmt.Errorf("serve ended with %d: %s", code, log.text())
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		err = fmt.Errorf("serve did not start: %s", log.text())
 	}
-	return address, func() { cancel(); <-ended; e.Close(); _ = os.RemoveAll(dir) }, err
+	return address, func() { cancel(); <-ended }, err
 }
-
-// vaults is how many there are to read from: of one, no more is read than Key Vault bears, and that is not what is measured.
-const vaults = 32
 
 // configuration has 10,000 bindings in a realistic mix, one that reads from every vault, and the record on disk.
 func configuration(dir string) []byte {
 	y := rules(realisticRepos, bindings)
-	doors, reads := "vaults:\n", ""
-	for n := range vaults {
-		doors += fmt.Sprintf("  load-%d: {url: https://kv-load-%d.vault.azure.net}\n", n, n)
-		reads += fmt.Sprintf("load-%d/secret-*, ", n)
+	doors, everywhere := doorsOf(aliases()...)
+	y = bytes.Replace(y, []byte("vaults:\n"), []byte("vaults:\n"+doors), 1)
+	y = bytes.Replace(y, []byte("bindings:\n"), []byte("bindings:\n"+everywhere), 1)
+	return append(y, program(dir, "repeats: 1000000")...)
+}
+
+// small is a configuration with one binding, by which every repository of an organisation may read from these vaults.
+func small(dir, limits string, aliases ...string) []byte {
+	doors, everywhere := doorsOf(aliases...)
+	return []byte("version: 1\nvaults:\n" + doors + "bindings:\n" + everywhere + program(dir, limits))
+}
+
+// doorsOf are the vaults behind the aliases, and a binding that reads from all of them.
+func doorsOf(aliases ...string) (doors, binding string) {
+	var reads []string
+	for _, alias := range aliases {
+		doors += fmt.Sprintf("  %s: {url: https://kv-%s.vault.azure.net}\n", alias, alias)
+		reads = append(reads, alias+"/secret-*")
 	}
-	y = bytes.Replace(y, []byte("vaults:\n"), []byte(doors), 1)
-	y = bytes.Replace(y, []byte("bindings:\n"), fmt.Appendf(nil, "bindings:\n  - {id: everywhere, repos: [organisation-7/service-3], read: [%s]}\n", reads[:len(reads)-2]), 1)
-	return fmt.Appendf(y,
-		"record: {file: %s}\nlisten: {address: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {repeats: 1000000, drain: 1s}\n",
-		filepath.Join(dir, "audit.jsonl"))
+	return doors, fmt.Sprintf("  - {id: everywhere, repos: [\"organisation-*/service-*\"], read: [%s]}\n", strings.Join(reads, ", "))
+}
+
+// program is what a configuration says of the process. Limits are in addition to the drain.
+func program(dir, limits string) string {
+	if limits != "" {
+		limits += ", "
+	}
+	return fmt.Sprintf("record: {file: %s}\nlisten: {address: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {%sdrain: 1s}\n",
+		filepath.Join(dir, "audit.jsonl"), limits)
 }
 
 // rules are n bindings and two denies.
@@ -152,17 +132,23 @@ type addressLog struct {
 
 func newAddressLog() *addressLog { return &addressLog{address: make(chan string, 1)} }
 
+// Write takes what may be several lines, or a part of one.
 func (l *addressLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.found {
-		return len(p), nil
+	if l.kept.Len() < 64<<10 {
+		l.kept.Write(p)
 	}
-	l.kept.Write(p)
-	var line struct{ Message, Address string }
-	if json.Unmarshal(p, &line) == nil && line.Message == "serving" {
-		l.found = true
-		l.address <- line.Address
+	for rest := l.kept.Bytes(); !l.found; {
+		text, after, whole := bytes.Cut(rest, []byte("\n"))
+		if rest = after; !whole {
+			break
+		}
+		var line struct{ Message, Address string }
+		if json.Unmarshal(text, &line) == nil && line.Message == "serving" {
+			l.found = true
+			l.address <- line.Address
+		}
 	}
 	return len(p), nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/drone/drone-go/drone"
@@ -15,28 +16,32 @@ import (
 
 const (
 	sharedKey = "load-test-key-0123456789abcdef-0123456789"
-	coldNames = 1000 // secrets that cold reads go round
+	warmBuild = 1 << 40 // asks for the same over and over
 )
 
-// sameBuild is a pipeline of 20 steps with 5 secrets: one build that asks for the same few things.
-func sameBuild(int) (requests [][]byte) {
+// builds numbers all others, so that none is asked for twice.
+var builds atomic.Int64
+
+// pipeline is one of 20 steps with 5 secrets: one build that asks for the same few things.
+func pipeline(build int64) (requests [][]byte) {
 	for step := range 20 {
 		for secret := range 5 {
-			requests = append(requests, sign(request(1, secret, step)))
+			requests = append(requests, sign(request(build, secret, step)))
 		}
 	}
 	return requests
 }
 
-// freshBuilds asks for another secret and as another build each time, so that nothing was read before.
-func freshBuilds(round int) (requests [][]byte) {
-	for i := range 12 * coldNames {
-		requests = append(requests, sign(request(int64(2+round*12*coldNames+i), i%coldNames, 0)))
+// freshBuilds are n requests, each for another secret and of another build, so that nothing was read before.
+func freshBuilds(n int) (requests [][]byte) {
+	for range n {
+		build := builds.Add(1)
+		requests = append(requests, sign(request(build, int(build%coldNames), 0)))
 	}
 	return requests
 }
 
-// request is one that a runner sends for a push, with everything that Drone puts in.
+// request is one that a runner sends for a push, with everything that Drone puts in. Builds take turns at the vaults.
 func request(build int64, secret, step int) *plugin.Request {
 	return &plugin.Request{
 		Path: fmt.Sprintf("load-%d", build%vaults), Name: fmt.Sprintf("secret-%d", secret),
@@ -52,6 +57,19 @@ func request(build int64, secret, step int) *plugin.Request {
 			Stages: []*drone.Stage{{ID: 1, Number: 1, Name: "default", Kind: "pipeline", Type: "docker", Status: "pending", OS: "linux", Arch: "amd64"}},
 		},
 	}
+}
+
+// of makes the request that of another repository.
+func of(r *plugin.Request, organisation, service int) *plugin.Request {
+	r.Repo.Namespace, r.Repo.Name = fmt.Sprintf("organisation-%d", organisation), fmt.Sprintf("service-%d", service)
+	r.Repo.Slug, r.Repo.UID = r.Repo.Namespace+"/"+r.Repo.Name, fmt.Sprintf("%d-%d", organisation, service)
+	return r
+}
+
+// at asks for what another alias has.
+func at(r *plugin.Request, alias string) *plugin.Request {
+	r.Path = alias
+	return r
 }
 
 // sign writes a request as drone-go's client does, down to the bytes on the wire.

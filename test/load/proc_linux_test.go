@@ -1,0 +1,36 @@
+package load
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// memory is how much of it the program has resident now, and had at most, in MiB.
+func (c *child) memory(b *testing.B) (now, peak float64) {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.command.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	read := func(field string) float64 {
+		match := regexp.MustCompile(field + `:\s+(\d+) kB`).FindSubmatch(status)
+		if match == nil {
+			b.Fatalf("no %s in %s", field, status)
+		}
+		n, _ := strconv.Atoi(string(match[1]))
+		return float64(n) / 1024
+	}
+	return read("VmRSS"), read("VmHWM")
+}
+
+// descriptors is how many files the program has open: -1 where only root may look, as it hides itself.
+func (c *child) descriptors() int {
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.command.Process.Pid))
+	if err != nil {
+		return -1
+	}
+	return len(all)
+}
