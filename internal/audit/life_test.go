@@ -141,3 +141,22 @@ func TestReleasesAreBounded(t *testing.T) {
 		t.Error("the last 64 Ki must be known, the first forgotten")
 	}
 }
+
+// Whoever comes to look only after his second, because thousands were told at the same time, finds that his line is safe.
+func TestAnAnswerThatIsThereCountsAfterTheSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &Record{}
+		for range 100 { // select takes any of those that are ready
+			w := r.newWaiter()
+			time.Sleep(maxWait)
+			w.done <- nil
+			if err := r.wait(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late := r.newWaiter()
+		if err := r.wait(t.Context(), late); err == nil {
+			t.Error("nobody answered, and yet the line is told to be safe")
+		}
+	})
+}
