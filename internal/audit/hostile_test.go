@@ -28,7 +28,7 @@ func FuzzAnyTextIsOneHarmlessLine(f *testing.F) {
 		e := releaseOf(1, "v1")
 		e.Request.Build.Ref, e.Request.Path, e.Detail = s, s, s
 		var h head
-		line := appendLine(nil, &h, stamp{at: time.Unix(0, 0)}, &e)
+		line := appendLine(nil, &h, time.Unix(0, 0), appendFacts(nil, "", 0, &e))
 		if bytes.Count(line, []byte("\n")) != 1 || !bytes.HasSuffix(line, []byte("}\n")) || !json.Valid(line) {
 			t.Fatalf("not one line of JSON: %q", line)
 		}

@@ -148,6 +148,7 @@ func TestAnAnswerThatIsThereCountsAfterTheSecond(t *testing.T) {
 		r := &Record{}
 		for range 100 { // select takes any of those that are ready
 			w := r.newWaiter()
+			w.timer.Reset(maxWait)
 			time.Sleep(maxWait)
 			w.done <- nil
 			if err := r.wait(t.Context(), w); err != nil {
@@ -155,6 +156,7 @@ func TestAnAnswerThatIsThereCountsAfterTheSecond(t *testing.T) {
 			}
 		}
 		late := r.newWaiter()
+		late.timer.Reset(maxWait)
 		if err := r.wait(t.Context(), late); err == nil {
 			t.Error("nobody answered, and yet the line is told to be safe")
 		}

@@ -36,27 +36,34 @@ func (h *head) text() []byte {
 	return h.hash[:]
 }
 
-// stamp is what the record adds to an event.
-type stamp struct {
-	at       time.Time
-	instance string
-	count    uint64 // for an unproven event: how many since the last line about the same
-}
-
-// appendLine appends the event as the line that follows h, newline included, and moves h on to it. It allocates nothing
-// but what dst grows by.
+// appendLine appends the event as the line that follows h, newline included, and moves h on to it. facts are what appendFacts
+// made of the event. It allocates nothing but what dst grows by.
 //
 // A line, shortened: {"v":1,"seq":7,"time":"…","id":"…","kind":"secret",…,"prev":"<hash of line 6>","hash":"<hash>"}.
 // The hash is over all bytes of the line before `,"hash"`. As prev is among them, to change a line means to change
 // every later one.
-func appendLine(dst []byte, h *head, s stamp, e *secret.Event) []byte {
+func appendLine(dst []byte, h *head, at time.Time, facts []byte) []byte {
 	from := len(dst)
-	w := object{buf: append(dst, `{"v":1,"seq":`...)}
-	w.buf = strconv.AppendUint(w.buf, h.seq+1, 10)
-	w.name("time")
-	w.buf = append(s.at.UTC().AppendFormat(append(w.buf, '"'), timeFormat), '"')
+	dst = append(dst, `{"v":1,"seq":`...)
+	dst = strconv.AppendUint(dst, h.seq+1, 10)
+	dst = append(dst, `,"time":"`...)
+	dst = at.UTC().AppendFormat(dst, timeFormat)
+	dst = append(append(append(dst, '"'), facts...), `,"prev":"`...)
+	dst = append(append(dst, h.text()...), '"')
+
+	sum := sha256.Sum256(dst[from:])
+	hex.Encode(h.hash[:], sum[:])
+	h.seq++
+	dst = append(append(dst, `,"hash":"`...), h.hash[:]...)
+	return append(dst, "\"}\n"...)
+}
+
+// appendFacts appends what a line says of the event, wherever in the chain it will stand. This is most of the work, and needs
+// no lock. count is for an unproven event: how many since the last line about the same.
+func appendFacts(dst []byte, instance string, count uint64, e *secret.Event) []byte {
+	w := object{buf: dst}
 	w.text("id", e.Caller.ID)
-	w.text("instance", s.instance)
+	w.text("instance", instance)
 	w.always("kind", string(e.Kind))
 	w.always("outcome", string(e.Outcome))
 	w.text("reason", string(e.Reason))
@@ -82,16 +89,9 @@ func appendLine(dst []byte, h *head, s stamp, e *secret.Event) []byte {
 	if e.Reason == secret.ReasonDate {
 		w.number("skew", int64(e.Caller.Skew.Round(time.Second)/time.Second))
 	}
-	w.number("count", int64(s.count))
+	w.number("count", int64(count))
 	w.limited("detail", e.Detail, maxDetail)
-	w.name("prev")
-	w.buf = append(append(append(w.buf, '"'), h.text()...), '"')
-
-	sum := sha256.Sum256(w.buf[from:])
-	hex.Encode(h.hash[:], sum[:])
-	h.seq++
-	w.buf = append(append(w.buf, `,"hash":"`...), h.hash[:]...)
-	return append(w.buf, "\"}\n"...)
+	return w.buf
 }
 
 // object writes the members of a JSON object, leaving out what is empty.
@@ -100,9 +100,10 @@ type object struct {
 	cut bool // whether a text since the last begin was cut
 }
 
-// name writes what stands before a value, with a comma unless the value is the object's first.
+// name writes what stands before a value, with a comma unless the value is the object's first. What is empty goes on from
+// somewhere else.
 func (w *object) name(s string) {
-	if w.buf[len(w.buf)-1] != '{' {
+	if len(w.buf) == 0 || w.buf[len(w.buf)-1] != '{' {
 		w.buf = append(w.buf, ',')
 	}
 	w.buf = append(append(append(w.buf, '"'), s...), '"', ':')

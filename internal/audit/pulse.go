@@ -2,6 +2,7 @@ package audit
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,12 +21,15 @@ type pulse struct {
 	running bool
 }
 
-// call is when a call of the disk began: the number of the beat before it, and one; zero while there is none.
-type call uint64
+// call is when a call of the disk began: the number of the beat before it, and one; zero while there is none. It begins under
+// Record.mu, and is over without: not only once its goroutine has come to a lock that thousands want.
+type call struct{ began atomic.Uint64 }
+
+func (c *call) over() { c.began.Store(0) }
 
 // begin notes that a call begins. mu is held.
 func (r *Record) begin(c *call) {
-	*c = call(r.pulse.beats + 1)
+	c.began.Store(r.pulse.beats + 1)
 	if !r.pulse.running {
 		r.pulse.running = true
 		r.pulse.timer.Reset(beatEvery)
@@ -41,14 +45,15 @@ func (r *Record) beat() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pulse.beats++
-	if r.pulse.running = r.writing != 0 || r.syncing != 0; r.pulse.running {
+	if r.pulse.running = r.writing.began.Load() != 0 || r.syncing.began.Load() != 0; r.pulse.running {
 		r.pulse.timer.Reset(beatEvery)
 	}
 }
 
 // hangs tells whether the disk has not answered for about a second. mu is held.
-func (r *Record) hangs() bool {
-	return r.lasts(r.writing) || r.lasts(r.syncing)
-}
+func (r *Record) hangs() bool { return r.lasts(&r.writing) || r.lasts(&r.syncing) }
 
-func (r *Record) lasts(c call) bool { return c != 0 && r.pulse.beats+1-uint64(c) >= maxBeats }
+func (r *Record) lasts(c *call) bool {
+	began := c.began.Load()
+	return began != 0 && r.pulse.beats+1-began >= maxBeats
+}

@@ -167,25 +167,27 @@ func (r *Record) Record(ctx context.Context, e secret.Event) error {
 	if release {
 		w.key, w.scratch = keyOf(w.scratch, &e)
 	}
-	if err := r.enqueue(&e, w, release); err != nil {
+	w.scratch = appendFacts(w.scratch[:0], r.opts.Instance, 0, &e)
+	if err := r.enqueue(w, release); err != nil {
 		r.done(w)
 		return err
 	}
+	w.timer.Reset(maxWait)
 	return r.wait(ctx, w)
 }
 
-// enqueue encodes the event and leaves w with those who wait for it.
+// enqueue makes a line of the facts that w has, and leaves w with those who wait for it.
 //
 // Line and waiter go into the same batch under one lock: a waiter can't be answered for a batch without his line.
 // Whether a release is a repeat is asked here, of what is synced already. One that is still on its way to the disk does
 // not count.
-func (r *Record) enqueue(e *secret.Event, w *waiter, release bool) error {
+func (r *Record) enqueue(w *waiter, release bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.unable(); err != nil {
 		return err
 	}
-	r.line(e, 0)
+	r.line(w.scratch)
 	switch {
 	case release && r.released.has(w.key):
 		r.next.written = append(r.next.written, w)
@@ -199,27 +201,32 @@ func (r *Record) enqueue(e *secret.Event, w *waiter, release bool) error {
 	return nil
 }
 
-// line encodes an event as the chain's next line; mu is held. A file that has reached its size ends before it.
-func (r *Record) line(e *secret.Event, count uint64) {
+// line makes the chain's next line of an event's facts; mu is held. A file that has reached its size ends before it.
+func (r *Record) line(facts []byte) {
 	if r.planned >= r.opts.MaxBytes {
 		r.next.cuts = append(r.next.cuts, cut{len(r.next.buf), r.end.seq + 1})
 		r.planned = 0
 		r.rotateLine()
 	}
-	r.encode(e, count)
+	r.encode(facts)
 }
 
 // rotateLine opens a further file. With it Verify can tell a file whose predecessors were moved away from one whose first
 // lines were removed.
 func (r *Record) rotateLine() {
-	r.encode(&secret.Event{Kind: kindRotate, Outcome: secret.Started, Detail: "goes on from the file before"}, 0)
+	r.encode(r.factsOf(&secret.Event{Kind: kindRotate, Outcome: secret.Started, Detail: "goes on from the file before"}, 0))
+}
+
+// factsOf are those of an event that nobody waits for.
+func (r *Record) factsOf(e *secret.Event, count uint64) []byte {
+	return appendFacts(nil, r.opts.Instance, count, e)
 }
 
 // encode appends the line to the next batch and moves the chain's end on; mu is held, or encoding would leave gaps.
-func (r *Record) encode(e *secret.Event, count uint64) {
+func (r *Record) encode(facts []byte) {
 	b := r.next
 	before := len(b.buf)
-	b.buf = appendLine(b.buf, &r.end, stamp{r.opts.Now(), r.opts.Instance, count}, e)
+	b.buf = appendLine(b.buf, &r.end, r.opts.Now(), facts)
 	b.head = r.end
 	r.planned += int64(len(b.buf) - before)
 }

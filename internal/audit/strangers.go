@@ -66,7 +66,7 @@ func (r *Record) stranger(e *secret.Event) {
 		t.counts[s] = firstLineAlone
 		t.firsts++
 		t.budget--
-		r.line(e, 0)
+		r.line(r.factsOf(e, 0))
 		signal(r.wake)
 	}
 }
@@ -120,7 +120,7 @@ func (t *strangers) heard() []stranger {
 // countLine writes the count since the last line about the pair, and starts over; mu is held.
 func (r *Record) countLine(s stranger) {
 	e := secret.Event{Kind: secret.EventUnproven, Outcome: secret.Refused, Reason: s.reason, Caller: secret.Caller{Remote: s.remote}}
-	r.line(&e, r.strangers.counts[s])
+	r.line(r.factsOf(&e, r.strangers.counts[s]))
 	r.strangers.budget--
 	r.strangers.counts[s] = firstLineAlone
 }

@@ -11,16 +11,15 @@ type waiter struct {
 	done    chan error // has room for the one answer, so that nobody waits for a caller who gave up
 	timer   *time.Timer
 	key     releaseKey
-	scratch []byte
+	scratch []byte // what key is the hash of, then what the line says
 }
 
-// newWaiter gives a waiter whose second begins now.
+// newWaiter gives a waiter. Its second begins once its line is with the disk's: before that it waits for others' lines.
 func (r *Record) newWaiter() *waiter {
 	w, ok := r.waiters.Get().(*waiter)
 	if !ok {
 		return &waiter{done: make(chan error, 1), timer: time.NewTimer(maxWait)}
 	}
-	w.timer.Reset(maxWait)
 	return w
 }
 

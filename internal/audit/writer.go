@@ -52,9 +52,9 @@ func (r *Record) flush(spare *batch) *batch {
 	r.mu.Unlock()
 
 	err := r.journal.append(b)
+	r.writing.over()
 
 	r.mu.Lock()
-	r.writing = 0
 	fault := r.fault
 	if err == nil && fault == nil {
 		r.handOver(b)
@@ -130,9 +130,9 @@ func (r *Record) settle(spare *due) *due {
 	r.mu.Unlock()
 
 	err := r.journal.sync()
+	r.syncing.over()
 
 	r.mu.Lock()
-	r.syncing = 0
 	if err == nil {
 		if d.head.seq > r.durable.seq {
 			r.durable = d.head
