@@ -167,6 +167,9 @@ func tellRequests(b *testing.B, subjects []*subject) {
 		}
 		loop, simple := cold.against[1], cold.against[2]
 		figure := fmt.Sprintf("%.2f of the bare SDK, %.2f of a plain extension", cold.of(loop), cold.of(simple))
+		if median(cold.work) > 0 {
+			figure += fmt.Sprintf("; by processor time %.2f and %.2f", ratio(loop.work, cold.work), ratio(simple.work, cold.work))
+		}
 		what := fmt.Sprintf("cold: requests a second, vaults answer after %s", cold.delay)
 		switch {
 		case cold.name != "ours, cold":

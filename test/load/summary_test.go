@@ -3,6 +3,7 @@ package load
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 )
 
@@ -40,7 +41,7 @@ func printSummary() {
 	for _, v := range summary {
 		fmt.Printf(format, v.what, v.figure, v.wanted, v.said)
 	}
-	fmt.Println()
+	fmt.Printf("\n%d processors, load average %s\n\n", runtime.NumCPU(), others())
 }
 
 func widest(column func(verdict) string) int {
