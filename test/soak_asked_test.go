@@ -210,7 +210,7 @@ func (c *crowd) nonsense() *question {
 	return &question{says: "malformed", wish: garbled, message: genuine(body).sign(runnerKey, five).bytes()}
 }
 
-// traffic asks and asks, whether or not there are answers, until halt.
+// traffic asks and asks, whether or not there are answers, until halt, which waits for the last of them.
 func (k *soak) traffic(n int) (halt func()) {
 	c := &crowd{soak: k, Rand: k.chooser("crowd", n)}
 	stop := make(chan struct{})
@@ -244,7 +244,11 @@ func (k *soak) traffic(n int) (halt func()) {
 		}
 	})
 	working.Go(func() { k.rotations(k.chooser("rotations", n), stop) })
-	return func() { close(stop); working.Wait() }
+	return sync.OnceFunc(func() {
+		close(stop)
+		working.Wait()
+		k.waiting.Wait()
+	})
 }
 
 // pick is the replica that a service would lead to: one that is ready. Where none is, it is the one that lives, and now and

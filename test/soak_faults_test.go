@@ -109,10 +109,11 @@ const (
 
 // breaks breaks things for as long as the storm of a round lasts: in some lanes side by side, each one thing after the other.
 // It says what became of the replicas.
-func (k *soak) breaks(n int) (restarts string) {
+func (k *soak) breaks(n int) string {
 	r := k.chooser("lanes", n)
 	end := time.Now().Add(k.storm)
 	var lanes sync.WaitGroup
+	defer lanes.Wait()
 	for _, lane := range k.lanes() {
 		if r.IntN(100) >= lane.often {
 			continue // what is whole must not feel the others
@@ -132,9 +133,7 @@ func (k *soak) breaks(n int) (restarts string) {
 			}
 		})
 	}
-	restarts = k.operate(n, end)
-	lanes.Wait()
-	return restarts
+	return k.operate(n, end)
 }
 
 // lasts breaks one thing for a while.
@@ -352,12 +351,18 @@ func (k *soak) reconfigure(r *rand.Rand, s *slot) breakage {
 func (k *soak) certificates(r *rand.Rand) breakage {
 	good, bad := oneOf(r, k.pairs), r.IntN(3) == 0
 	return breakage{"certificate", fmt.Sprintf("replaced; a bad one: %v", bad), 0, func() func() {
+		if !k.starting.TryLock() {
+			return nil // with a bad one nobody starts, and rightly
+		}
 		text := good
 		if bad {
 			text = good[:len(good)-40]
 		}
 		k.must(emulator.Project(k.pair, text))
-		return func() { k.must(emulator.Project(k.pair, good)) }
+		return func() {
+			k.must(emulator.Project(k.pair, good))
+			k.starting.Unlock()
+		}
 	}, nil}
 }
 

@@ -206,7 +206,7 @@ func (k *soak) judgeRecord(a *answer, records map[string][]event, first time.Tim
 			k.report(a, "the configuration on record does not say so (%v, %v): %s", moves, known, e.Line)
 		}
 	}
-	if a.status == http.StatusOK {
+	if a.status == http.StatusOK && a.alias != "" {
 		k.judgeValue(a, e, first)
 	}
 }

@@ -67,6 +67,8 @@ func (s *slot) isReady() bool {
 // start has a replica take the place.
 func (s *slot) start() {
 	k := s.soak
+	k.starting.Lock()
+	defer k.starting.Unlock()
 	begun := start(k.t, k.configuration(s, "20s", false, ""), func(o *setup) {
 		o.emulator, o.state, o.scheme, o.plain = k.emulator, s.dir, "https", s.number == 0
 		o.canaries = k.leaks

@@ -77,8 +77,9 @@ type soak struct {
 	prefix   string   // each value begins with it
 	leaks    []string // what must not be seen
 	trusted  *x509.CertPool
-	pairs    []string // certificates with their keys
-	pair     string   // the file that has the one in force
+	pairs    []string   // certificates with their keys
+	pair     string     // the file that has the one in force
+	starting sync.Mutex // held while a replica starts, and while that file may be bad
 	ledger   ledger
 	troubles chronicle
 	waiting  sync.WaitGroup // requests under way
@@ -105,6 +106,7 @@ func TestSoak(t *testing.T) {
 	})
 	end := k.open()
 	defer end()
+	defer k.dawdling.Wait()
 	began := time.Now()
 	k.round(0)
 	for n := 1; !t.Failed() && (n == 1 || time.Since(began) < *soakFor); n++ {
@@ -198,6 +200,7 @@ func (k *soak) configuration(s *slot, stale string, moves bool, comment string) 
 // of it is judged. In round 0 nothing breaks.
 func (k *soak) round(n int) {
 	halt := k.traffic(n)
+	defer halt() // where a replica can't be started, the test ends here
 	before := time.Now()
 	restarts := ""
 	if n > 0 {
@@ -209,7 +212,6 @@ func (k *soak) round(n int) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	halt()
-	k.waiting.Wait()
 	for _, s := range k.slots {
 		s.hangUp()
 	}
