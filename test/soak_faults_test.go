@@ -121,11 +121,11 @@ func (k *soak) breaks(n int) string {
 		choose := k.chooser(lane.name, n)
 		lanes.Go(func() {
 			for {
-				if !within(end, time.Duration(choose.Int64N(int64(2*time.Second)))) {
+				if !within(end, time.Duration(choose.Int64N(int64(lane.pause)))) {
 					return
 				}
 				b := lane.choose(choose)
-				lasts := time.Duration(float64(5*time.Millisecond) * math.Pow(700, choose.Float64())) // 5 ms to 3.5 s
+				lasts := time.Duration(float64(5*time.Millisecond) * math.Pow(2000, choose.Float64())) // 5 ms to 10 s
 				if b.limit != nil {
 					lasts = min(lasts, b.limit())
 				}
@@ -159,27 +159,28 @@ func within(end time.Time, d time.Duration) bool {
 // lane breaks one thing at a time.
 type lane struct {
 	name   string
-	often  int // of a hundred rounds
+	often  int           // in how many of a hundred rounds
+	pause  time.Duration // the longest between two
 	choose func(*rand.Rand) breakage
 }
 
 func (k *soak) lanes() (all []lane) {
 	for _, name := range []string{"a", "b", "c"} {
 		all = append(all,
-			lane{"vault " + name, 60, func(r *rand.Rand) breakage { return k.vaultFault(r, name, "") }},
-			lane{"secret " + name, 40, func(r *rand.Rand) breakage {
+			lane{"vault " + name, 60, 2 * time.Second, func(r *rand.Rand) breakage { return k.vaultFault(r, name, "") }},
+			lane{"secret " + name, 40, 2 * time.Second, func(r *rand.Rand) breakage {
 				return k.vaultFault(r, name, steady[r.IntN(len(steady))])
 			}},
-			lane{"attributes " + name, 50, func(r *rand.Rand) breakage { return k.attributes(r, name) }})
+			lane{"attributes " + name, 50, 2 * time.Second, func(r *rand.Rand) breakage { return k.attributes(r, name) }})
 	}
-	all = append(all, lane{"entra", 50, k.entraFault})
+	all = append(all, lane{"entra", 50, 2 * time.Second, k.entraFault})
 	for i := range k.slots {
 		all = append(all,
-			lane{fmt.Sprint("token ", i), 40, func(r *rand.Rand) breakage { return k.tokenFile(r, k.slots[i]) }},
-			lane{fmt.Sprint("record ", i), 30, func(*rand.Rand) breakage { return k.fullDisk(k.slots[i]) }},
-			lane{fmt.Sprint("configuration ", i), 70, func(r *rand.Rand) breakage { return k.reconfigure(r, k.slots[i]) }})
+			lane{fmt.Sprint("token ", i), 40, 2 * time.Second, func(r *rand.Rand) breakage { return k.tokenFile(r, k.slots[i]) }},
+			lane{fmt.Sprint("record ", i), 30, 4 * time.Second, func(*rand.Rand) breakage { return k.fullDisk(k.slots[i]) }},
+			lane{fmt.Sprint("configuration ", i), 70, 4 * time.Second, func(r *rand.Rand) breakage { return k.reconfigure(r, k.slots[i]) }})
 	}
-	return append(all, lane{"certificate", 60, k.certificates})
+	return append(all, lane{"certificate", 60, 2 * time.Second, k.certificates})
 }
 
 // everywhere is each host that the program connects to.
@@ -198,15 +199,17 @@ func oneOf[T any](r *rand.Rand, all []T) T { return all[r.IntN(len(all))] }
 func (k *soak) vaultFault(r *rand.Rand, name, secret string) breakage {
 	v := k.vault(name)
 	all := []emulator.Fault{
-		{Status: 429}, {Status: 429, RetryAfter: time.Second}, {Status: 429, RetryAfter: 2 * time.Second},
-		{Status: 500}, {Status: 503}, {Status: 503, RetryAfter: time.Second}, {Status: 504},
-		{Status: 401}, {Status: 403}, {Status: 404}, {Status: 403, Body: "<html>no</html>"},
-		{Kind: emulator.Hang}, {Kind: emulator.HangBody}, {Kind: emulator.Drip, Wait: 20 * time.Millisecond},
+		{Status: 429}, {Status: 429, RetryAfter: time.Second}, {Status: 429, RetryAfter: 2 * time.Second}, {Status: 500}, {Status: 503},
+		{Status: 503, RetryAfter: time.Second}, {Status: 504}, {Kind: emulator.Hang}, {Kind: emulator.Reset},
 		{Kind: emulator.Delay, Wait: time.Duration(r.Int64N(int64(5 * time.Second)))},
-		{Kind: emulator.Reset}, {Kind: emulator.BrokenJSON}, {Kind: emulator.HTML}, {Kind: emulator.WrongTypes},
-		{Kind: emulator.NullValue}, {Kind: emulator.EmptyValue},
-		{Kind: emulator.Redirect, Location: "https://evil.example/secrets/s0"},
-		{Kind: emulator.ForeignChallenge}, {Kind: emulator.OddChallenge},
+	}
+	if nonsense := r.IntN(2) == 0; nonsense {
+		all = []emulator.Fault{
+			{Status: 401}, {Status: 403}, {Status: 404}, {Status: 403, Body: "<html>no</html>"},
+			{Kind: emulator.HangBody}, {Kind: emulator.Drip, Wait: 20 * time.Millisecond}, {Kind: emulator.BrokenJSON}, {Kind: emulator.HTML},
+			{Kind: emulator.WrongTypes}, {Kind: emulator.NullValue}, {Kind: emulator.EmptyValue},
+			{Kind: emulator.Redirect, Location: "https://evil.example/secrets/s0"}, {Kind: emulator.ForeignChallenge}, {Kind: emulator.OddChallenge},
+		}
 	}
 	target := v.Target()
 	if secret != "" {
@@ -219,7 +222,7 @@ func (k *soak) vaultFault(r *rand.Rand, name, secret string) breakage {
 		}
 	}
 	fault := oneOf(r, all)
-	if r.IntN(3) == 0 {
+	if r.IntN(5) == 0 {
 		fault.Times = 1 + r.IntN(8)
 	}
 	return breakage{"vault " + name, fmt.Sprintf("%s %s: %s", v.Host(), secret, told(fault)), mends, func() func() { return k.emulator.Fault(target, fault) }, nil}
@@ -325,7 +328,7 @@ func (k *soak) fullDisk(s *slot) breakage {
 // reconfigure changes the configuration of one replica: to a good one, which nobody may feel but those whom it is about, or
 // to a bad one, which nobody may feel at all.
 func (k *soak) reconfigure(r *rand.Rand, s *slot) breakage {
-	moves, stale, bad := r.IntN(2) == 0, oneOf(r, []string{"20s", "5s"}), r.IntN(3) == 0
+	moves, stale, bad := r.IntN(2) == 0, oneOf(r, []string{"20s", "20s", "20s", "5s"}), r.IntN(3) == 0
 	good := k.configuration(s, stale, moves, fmt.Sprintf("# %d\n", r.Uint64()))
 	text, what := good, fmt.Sprintf("moving: %v, stale: %s", moves, stale)
 	if bad {
@@ -438,9 +441,21 @@ func (k *soak) heal() time.Duration {
 func (k *soak) settleConfigurations() {
 	for _, s := range k.slots {
 		server, _ := s.now()
-		text := k.configuration(s, "20s", false, "")
-		server.write("drone-entra.yaml", text)
-		server.signal(syscall.SIGHUP)
-		eventually(k.t, "the last configuration in force", func() bool { return server.status().Config.SHA256 == sumOf(text) || !server.pause() })
+		text, err := os.ReadFile(server.ConfigAt)
+		k.must(err)
+		eventually(k.t, "the last configuration in force", func() bool { return server.status().Config.SHA256 == sumOf(string(text)) || !server.pause() })
 	}
+}
+
+// shut counts the doors that let no request pass now, because their vault did not answer.
+func (k *soak) shut() (n int) {
+	for _, s := range k.slots {
+		server, _ := s.now()
+		for _, v := range server.status().Vaults {
+			if v.Door.State != "closed" {
+				n++
+			}
+		}
+	}
+	return n
 }

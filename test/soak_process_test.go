@@ -100,6 +100,8 @@ func (s *slot) kill() {
 	s.mu.Lock()
 	s.killed[len(s.killed)-1].to = time.Now().Add(time.Second)
 	s.mu.Unlock()
+	s.disk.Lock() // a disk that is full leaves half a line until there is room again
+	defer s.disk.Unlock()
 	s.start()
 	after, _ := s.now()
 	after.verify()

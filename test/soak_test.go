@@ -206,6 +206,7 @@ func (k *soak) round(n int) {
 	if n > 0 {
 		restarts = k.breaks(n)
 	}
+	shut := k.shut()
 	healed := k.heal()
 	still := time.Now()
 	for time.Since(still) < k.calm && !k.t.Failed() {
@@ -218,7 +219,7 @@ func (k *soak) round(n int) {
 	summary := k.judge()
 	median, highest := k.slots[0].memory(before)
 	k.medians = append(k.medians, median)
-	k.t.Logf("round %d, %s: %s; %d faults%s; healed after %s; memory %d KiB, at most %d", n, time.Since(before).Round(time.Second), summary,
-		k.faults, restarts, healed.Round(10*time.Millisecond), median, highest)
+	k.t.Logf("round %d, %s: %s; %d faults%s; %d doors shut; healed after %s; memory %d KiB, at most %d", n, time.Since(before).Round(time.Second), summary,
+		k.faults, restarts, shut, healed.Round(10*time.Millisecond), median, highest)
 	k.faults = 0
 }
