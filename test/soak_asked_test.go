@@ -257,7 +257,7 @@ func (k *soak) pick(r *rand.Rand) *slot {
 	first, second := k.slots[0], k.slots[1]
 	n := r.IntN(10)
 	switch {
-	case n < 5 && second.isReady(), !first.isReady() && n < 9 && second.isReady():
+	case n < 5 && second.takes(), !first.takes() && n < 9 && second.takes():
 		return second
 	}
 	return first

@@ -62,7 +62,7 @@ func (a *answer) scopes() []string {
 	return append(own, "vault "+vaultOf(a.alias), "entra", fmt.Sprint("token ", a.slot))
 }
 
-// builds is whom a value is remembered for, by replica.
+// reader is for whom a replica remembers a value.
 type reader struct {
 	slot        int
 	pool, slug  string

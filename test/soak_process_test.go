@@ -36,6 +36,7 @@ type slot struct {
 	mu         sync.Mutex
 	server     *server
 	generation int64
+	told       time.Time // when it was last told to end
 	killed     []span
 	lines      []*line // connections that are kept, the last used last
 	samples    []sample
@@ -64,6 +65,17 @@ func (s *slot) isReady() bool {
 	return s.ready.Load() == generation
 }
 
+// lags is for how long requests still come to a replica that was told to end, as a service learns of that late.
+const lags = time.Second
+
+// takes tells whether requests come to the replica.
+func (s *slot) takes() bool {
+	s.mu.Lock()
+	told := s.told
+	s.mu.Unlock()
+	return s.isReady() || time.Since(told) < lags
+}
+
 // start has a replica take the place.
 func (s *slot) start() {
 	k := s.soak
@@ -84,6 +96,9 @@ func (s *slot) start() {
 func (s *slot) replace() {
 	s.disk.Lock()
 	before, _ := s.now()
+	s.mu.Lock()
+	s.told = time.Now()
+	s.mu.Unlock()
 	before.stop() // verifies the record, and scans
 	s.disk.Unlock()
 	s.start()
