@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -33,8 +34,7 @@ const (
 )
 
 // breaks breaks things for as long as the storm of a round lasts: in some lanes side by side, each one thing after the other.
-// It says what became of the replicas.
-func (k *soak) breaks(n int) string {
+func (k *soak) breaks(n int) {
 	r := k.chooser("lanes", n)
 	end := time.Now().Add(k.storm)
 	var lanes sync.WaitGroup
@@ -58,21 +58,27 @@ func (k *soak) breaks(n int) string {
 			}
 		})
 	}
-	return k.operate(n, end)
+	k.operate(n, end)
 }
 
 // lasts breaks one thing for a while.
 func (k *soak) lasts(b breakage, end time.Time, lasts time.Duration) {
 	tr := k.troubles.begin(b.scope, b.what)
+	defer k.troubles.end(tr, b.mends)
 	mend := b.begin()
-	if mend != nil {
-		within(end, lasts)
-		mend()
+	if mend == nil {
+		return
 	}
-	k.troubles.end(tr, b.mends)
+	kind, _, _ := strings.Cut(b.scope, " ")
+	k.count(kind)
+	within(end, lasts)
+	mend()
+}
+
+func (k *soak) count(what string) {
 	k.mu.Lock()
-	k.faults++
-	k.mu.Unlock()
+	defer k.mu.Unlock()
+	k.faults[what]++
 }
 
 // within waits, and is false once the storm is over.
@@ -295,22 +301,20 @@ func (k *soak) certificates(r *rand.Rand) breakage {
 }
 
 // operate is what becomes of the replicas: one is replaced, killed or held still at a time.
-func (k *soak) operate(n int, end time.Time) string {
+func (k *soak) operate(n int, end time.Time) {
 	r := k.chooser("replicas", n)
 	if r.IntN(100) >= 80 {
-		within(end, k.storm)
-		return ""
+		return
 	}
-	counts := map[string]int{}
 	for within(end, time.Duration(r.Int64N(int64(6*time.Second)))) && !k.t.Failed() {
 		what := oneOf(r, []string{"killed", "replaced", "held still"})
-		counts[what]++
 		if what == "held still" {
 			s := k.slots[r.IntN(2)]
 			k.lasts(k.stillness(s), end, time.Duration(r.Int64N(int64(1500*time.Millisecond))))
 			continue
 		}
 		tr := k.troubles.begin("", "replica 1 is "+what)
+		k.count(what)
 		if what == "killed" {
 			k.slots[1].kill()
 		} else {
@@ -318,13 +322,6 @@ func (k *soak) operate(n int, end time.Time) string {
 		}
 		k.troubles.end(tr, 0)
 	}
-	text := ""
-	for _, what := range []string{"killed", "replaced", "held still"} {
-		if counts[what] > 0 {
-			text += fmt.Sprintf(", %d × %s", counts[what], what)
-		}
-	}
-	return text
 }
 
 // stillness stops a replica as a machine does that is suspended.

@@ -4,6 +4,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -113,11 +114,19 @@ func (k *soak) judge() (summary string) {
 	k.mu.Unlock()
 	k.judgeSurroundings()
 	k.ledger.forget(time.Now().Add(-2*time.Minute - k.budget))
-	parts := fmt.Sprintf("%d requests (", len(all))
-	for _, status := range slices.Sorted(maps.Keys(statuses)) {
-		parts += fmt.Sprintf("%d × %d, ", statuses[status], status)
+	return fmt.Sprintf("%d requests: %s", len(all), counted(statuses))
+}
+
+// counted lists how often there was what.
+func counted[T cmp.Ordered](counts map[T]int) string {
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d × %v", counts[what], what))
 	}
-	return strings.TrimSuffix(parts, ", ") + ")"
+	if parts == nil {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (a *answer) asked() string {

@@ -91,9 +91,9 @@ type soak struct {
 	policies map[string]bool // configuration → whether it has the binding moving
 	reloaded time.Time       // when the last configuration was written
 	numbers  int64
-	faults   int
-	skipped  int // requests that found no room
-	unread   int // requests whose body did not come, which may be on record without anything of it
+	faults   map[string]int // by what they hit
+	skipped  int            // requests that found no room
+	unread   int            // requests whose body did not come, which may be on record without anything of it
 }
 
 func TestSoak(t *testing.T) {
@@ -122,7 +122,7 @@ func TestSoak(t *testing.T) {
 func newSoak(t *testing.T) *soak {
 	k := &soak{
 		t: t, seed: *soakSeed, budget: 20 * time.Second, storm: 20 * time.Second, calm: 5 * time.Second,
-		prefix: "canary-soak-" + rand.Text() + "-", policies: map[string]bool{}, trusted: x509.NewCertPool(),
+		prefix: "canary-soak-" + rand.Text() + "-", policies: map[string]bool{}, faults: map[string]int{}, trusted: x509.NewCertPool(),
 	}
 	if k.seed == 0 {
 		k.seed = mathrand.Uint64()
@@ -202,9 +202,8 @@ func (k *soak) round(n int) {
 	halt := k.traffic(n)
 	defer halt() // where a replica can't be started, the test ends here
 	before := time.Now()
-	restarts := ""
 	if n > 0 {
-		restarts = k.breaks(n)
+		k.breaks(n)
 	}
 	shut := k.shut()
 	healed := k.heal()
@@ -219,7 +218,11 @@ func (k *soak) round(n int) {
 	summary := k.judge()
 	median, highest := k.slots[0].memory(before)
 	k.medians = append(k.medians, median)
-	k.t.Logf("round %d, %s: %s; %d faults%s; %d doors shut; healed after %s; memory %d KiB, at most %d", n, time.Since(before).Round(time.Second), summary,
-		k.faults, restarts, shut, healed.Round(10*time.Millisecond), median, highest)
-	k.faults = 0
+	k.t.Logf("round %d, %s: %s; faults: %s; %d doors shut; healed after %s; memory %d KiB, at most %d", n, time.Since(before).Round(time.Second), summary,
+		counted(k.faults), shut, healed.Round(10*time.Millisecond), median, highest)
+	clear(k.faults)
+	if k.skipped > 0 {
+		k.t.Logf("%d requests were not made, as 400 had no answer yet", k.skipped)
+		k.skipped = 0
+	}
 }
