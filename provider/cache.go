@@ -25,6 +25,11 @@ func (e *entry) serves(b build, now time.Time) bool {
 	return e.build == b && now.Sub(e.began) < buildWindow && e.lives(now)
 }
 
+// covers tells whether the value was read after that time: then it is for whoever asked by then as fresh as a read of his own.
+func (e *entry) covers(asked, now time.Time) bool {
+	return !asked.IsZero() && e.began.After(asked) && e.lives(now)
+}
+
 // lives tells whether the value has as much of its life left as it must have whenever it is given. One that has not is
 // read anew: Admit would refuse it, and a new one may do.
 func (e *entry) lives(now time.Time) bool {

@@ -25,6 +25,9 @@ func (r *Router) fetch(ctx context.Context, q *question) (secret.Fetched, error)
 		if e := r.entries[q.key]; e != nil && e.serves(buildOf(&q.req), now) { // a read that has ended since
 			defer r.mu.Unlock()
 			return r.serve(e, secret.HowBuild), nil
+		} else if e != nil && e.covers(secret.ArrivalOf(ctx), now) {
+			defer r.mu.Unlock()
+			return r.serve(e, secret.HowJoined), nil
 		}
 		f, how, failure := r.board(q, now)
 		if failure == nil {

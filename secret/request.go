@@ -14,6 +14,8 @@ type Caller struct {
 	Key    string        // the id of that key, never the key
 	Repeat int           // how many equal requests came before this one within the freshness window
 	Skew   time.Duration // the request's Date minus our clock; only for a request refused for its date
+
+	Arrived time.Time // when the request's head was read; not on record. The zero time: nobody noted it
 }
 
 // Request is everything that policy may look at: one runner asking for one secret of one build.
@@ -119,7 +121,25 @@ func validSlug(s string) bool {
 // unprintable is true for a blank, ASCII's control characters and DEL.
 func unprintable(r rune) bool { return r <= ' ' || r == 0x7f }
 
-type requestKey struct{}
+type (
+	requestKey struct{}
+	arrivedKey struct{}
+)
+
+// WithArrival returns a context that tells a Fetcher when the request arrived.
+func WithArrival(ctx context.Context, at time.Time) context.Context {
+	if at.IsZero() {
+		return ctx
+	}
+	return context.WithValue(ctx, arrivedKey{}, at)
+}
+
+// ArrivalOf returns when the request came that a Fetcher is asked for: what was read later is as fresh as it can be for it. The
+// zero time: it is not known.
+func ArrivalOf(ctx context.Context) time.Time {
+	at, _ := ctx.Value(arrivedKey{}).(time.Time)
+	return at
+}
 
 // WithRequest returns a context that carries the request through code that knows nothing of requests: Azure's SDK, which
 // passes a context's values on to whoever makes its assertions.

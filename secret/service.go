@@ -75,7 +75,7 @@ func (s *Service) obtain(ctx context.Context, event *Event) (f Fetched, err erro
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-s.Reserve))
 		defer cancel()
 	}
-	whole, err := s.Fetcher.Fetch(ctx, event.Request, *d.Grant)
+	whole, err := s.Fetcher.Fetch(WithArrival(ctx, event.Caller.Arrived), event.Request, *d.Grant)
 	if err != nil {
 		return Fetched{}, lateness(err)
 	}

@@ -59,7 +59,7 @@ func NewEndpoint(o EndpointOptions, calls ...Call) *Endpoint {
 // ServeHTTP proves, answers and writes. Every request gets an id that stands in its answer, its log line and its record.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange{Endpoint: e, w: w, r: r}
-	x.caller.ID, x.caller.Remote = newID(), host(r.RemoteAddr)
+	x.caller.ID, x.caller.Remote, x.caller.Arrived = newID(), host(r.RemoteAddr), e.guard.now()
 	w.Header().Set("X-Request-Id", x.caller.ID)
 	ctx, cancel := context.WithTimeout(r.Context(), e.budget)
 	defer cancel()
