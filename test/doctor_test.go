@@ -2,6 +2,11 @@ package test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,7 +16,11 @@ import (
 // doctor examines the installation of a running server, as whoever is in its container does.
 func (f *faulty) doctor(t *testing.T, code int) map[string]step {
 	t.Helper()
-	environment := f.child.Env
+	return f.doctorIn(t, f.child.Env, code)
+}
+
+func (f *faulty) doctorIn(t *testing.T, environment []string, code int) map[string]step {
+	t.Helper()
 	p := invoke(t, f.tmp, environment, "doctor", "--json", "--config", f.ConfigAt)
 	f.world.answered(p.String()) // which is scanned for secrets at the end
 	p.says(t, code)
@@ -75,4 +84,48 @@ func TestDoctorOfABrokenIdentity(t *testing.T) {
 		}
 	}
 	f.good(t)
+}
+
+// A proxy that refuses is named by each way through it, with what to do, and without the login in its address.
+func TestDoctorBehindAProxy(t *testing.T) {
+	t.Parallel()
+	f := startFaulty(t, one)
+	for name, c := range map[string]struct{ address, cause, remedy string }{
+		"407":    {refusingProxy(t, http.StatusProxyAuthRequired), "does not take the login", "correct it there"},
+		"403":    {refusingProxy(t, http.StatusForbidden), "answered 403", "allow "},
+		"closed": {unused(t), "refuses connections", "look whether it runs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			environment := append(slices.Clone(f.child.Env), "HTTPS_PROXY=http://canary-name:canary-word@"+c.address)
+			steps := f.doctorIn(t, environment, 1)
+			if text := fmt.Sprint(steps); strings.Contains(text, "canary-") {
+				t.Errorf("the login is in %s", text)
+			}
+			for _, way := range []string{"entra public: way", "vault shared: way"} {
+				s := steps[way]
+				if s.State != "fail" || !strings.Contains(s.Faults[0].Cause, "the proxy "+c.address+" (HTTPS_PROXY) "+c.cause) || !strings.Contains(s.Faults[0].Remedy, c.remedy) {
+					t.Errorf("%s: %+v", way, s)
+				}
+			}
+		})
+	}
+}
+
+// refusingProxy answers every CONNECT with a status.
+func refusingProxy(t *testing.T, status int) (address string) {
+	t.Helper()
+	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	t.Cleanup(p.Close)
+	return p.Listener.Addr().String()
+}
+
+// unused is an address that nobody listens at.
+func unused(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }

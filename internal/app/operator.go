@@ -32,7 +32,7 @@ var ErrNoIssuer = errors.New(`the configuration has no issuer: say its url, serv
 type Issuer struct {
 	generation *generation
 	env        Env
-	own        *http.Transport // made here; nil: the caller's is used
+	own        *entra.Transport // made here; nil: the caller's is used
 }
 
 // OpenIssuer makes the configuration's issuer with the identities that open its keys' vaults; others may be broken, or

@@ -104,6 +104,7 @@ func (i *Identity) unreached(err error) *secret.Error {
 func unanswered(err error) (secret.Kind, secret.Reason, string) {
 	var timeout net.Error
 	var dns *net.DNSError
+	var proxy *secret.ProxyError
 	switch {
 	case errors.Is(err, errFenced):
 		return secret.Garbled, secret.ReasonGarbled, "its answer leads elsewhere, where no assertion goes"
@@ -111,6 +112,8 @@ func unanswered(err error) (secret.Kind, secret.Reason, string) {
 		return secret.Garbled, secret.ReasonGarbled, "its answer has no end"
 	case errors.Is(err, context.Canceled):
 		return secret.Unavailable, secret.ReasonUnavailable, "the configuration that this request came under is closed"
+	case errors.As(err, &proxy):
+		return secret.Unavailable, proxy.Reason, proxy.Error()
 	case errors.As(err, &dns) && !dns.IsTimeout:
 		return secret.Unavailable, secret.ReasonNetwork, "its name can't be resolved: look at the DNS and at egress rules"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

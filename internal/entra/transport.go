@@ -28,11 +28,12 @@ const dialTimeout = 3 * time.Second
 //
 // It speaks HTTP/1.1 alone: what came over HTTP/2, a secret among it, stays in that connection's buffers until something
 // as large comes over it again. Dialling and the handshake end soon enough for a second try within the 12 s of an exchange.
-func NewTransport(connections int) *http.Transport {
+func NewTransport(connections int) *Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: connected,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    4 * time.Second,
@@ -47,7 +48,7 @@ func NewTransport(connections int) *http.Transport {
 		t.MaxIdleConns = max(1, min(t.MaxIdleConns, connections/4)) // 0 would mean any number
 		t.MaxIdleConnsPerHost = min(t.MaxIdleConnsPerHost, t.MaxIdleConns)
 	}
-	return t
+	return &Transport{t}
 }
 
 type dial func(ctx context.Context, network, address string) (net.Conn, error)

@@ -95,7 +95,7 @@ func (v *Vault) classify(ctx context.Context, subject string, t thing, err error
 	if ctx.Err() != nil {
 		return v.failOf(t, secret.Late, secret.ReasonTimeout, "no answer within the request's time")
 	}
-	kind, reason, what := unreached(err)
+	kind, reason, what := unreached(err, maxTries)
 	return v.failOf(t, kind, reason, what)
 }
 
@@ -145,17 +145,27 @@ func (w wording) refusal(code, who string) string {
 	return who + " was refused"
 }
 
-// unreached explains why there was no answer that could be read.
-func unreached(err error) (secret.Kind, secret.Reason, string) {
+// unreached explains why there was no answer that could be read, after so many tries.
+func unreached(err error, tries int) (secret.Kind, secret.Reason, string) {
 	var timeout net.Error
 	var dns *net.DNSError
+	var proxy *secret.ProxyError
 	switch {
+	case errors.As(err, &proxy):
+		if proxy.Reason == secret.ReasonTimeout {
+			return secret.Late, proxy.Reason, proxy.Error()
+		}
+		return secret.Unavailable, proxy.Reason, proxy.Error()
 	case errors.As(err, new(*http.MaxBytesError)):
 		return secret.Garbled, secret.ReasonGarbled, "its answer has no end"
 	case errors.As(err, &dns) && !dns.IsTimeout:
 		return secret.Unavailable, secret.ReasonNetwork, "its name can't be resolved: compare the vault's url, and look at the DNS and the private link"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return secret.Late, secret.ReasonTimeout, fmt.Sprintf("no answer within %s, %d times", tryLimit, maxTries)
+		what := fmt.Sprintf("no answer within %s", tryLimit)
+		if tries > 1 {
+			what += fmt.Sprintf(", %d times", tries)
+		}
+		return secret.Late, secret.ReasonTimeout, what
 	case impostor(err):
 		return secret.Unavailable, secret.ReasonIdentity, "its certificate does not prove that it is this vault: " +
 			"look for a proxy that opens TLS, at the machine's roots and at its clock"

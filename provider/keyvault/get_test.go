@@ -154,6 +154,36 @@ func TestAHangingVaultIsGivenUpWithinTheReadsTime(t *testing.T) {
 	}
 }
 
+// Who asks once says so.
+func TestASilentVaultIsProbedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := open(t, someone(token), roundTripper(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		e := secret.AsError(v.Probe(t.Context()))
+		if want(t, e, secret.Late, secret.ReasonTimeout, "no answer within 4s"); strings.Contains(e.Detail, "times") {
+			t.Error(e.Detail)
+		}
+	})
+}
+
+// A fault of the proxy's is neither the vault's nor the identity's.
+func TestAProxyAtFault(t *testing.T) {
+	for reason, kind := range map[secret.Reason]secret.Kind{secret.ReasonNetwork: secret.Unavailable, secret.ReasonTimeout: secret.Late} {
+		synctest.Test(t, func(t *testing.T) {
+			fault := &secret.ProxyError{Reason: reason, Cause: "the proxy p:3128 (HTTPS_PROXY) is out", Remedy: "look at it"}
+			v := open(t, someone(token), roundTripper(func(*http.Request) (*http.Response, error) { return nil, fault }))
+			_, err := read(t, t.Context(), v, "deploy-db")
+			want(t, err, kind, reason, "the proxy p:3128 (HTTPS_PROXY) is out: look at it")
+			if err.Identity {
+				t.Error("it counts as the identity's")
+			}
+			want(t, secret.AsError(v.Probe(t.Context())), kind, reason, "the proxy p:3128 (HTTPS_PROXY) is out: look at it")
+		})
+	}
+}
+
 // A slow exchange is not a slow vault: the time of a try does not run while a token is waited for.
 func TestTheTryDoesNotCountTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

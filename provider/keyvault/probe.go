@@ -34,7 +34,7 @@ func (v *Vault) Challenge(ctx context.Context) (authority string, err error) {
 	}
 	resp, err := v.http.Do(req)
 	if err != nil {
-		return fail(unreached(err))
+		return fail(unreached(err, 1))
 	}
 	defer resp.Body.Close()
 	challenge := resp.Header.Get("WWW-Authenticate")

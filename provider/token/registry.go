@@ -171,7 +171,10 @@ func (e *Entry) answered(status int) *secret.Error {
 func (e *Entry) unreached(err error) *secret.Error {
 	var timeout net.Error
 	var dns *net.DNSError
+	var proxy *secret.ProxyError
 	switch {
+	case errors.As(err, &proxy):
+		return e.fail(secret.Unavailable, proxy.Reason, proxy.Error())
 	case errors.As(err, &dns) && !dns.IsTimeout:
 		return e.fail(secret.Unavailable, secret.ReasonNetwork, "its name can't be resolved: compare it, and look at the DNS and the private link")
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

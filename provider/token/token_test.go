@@ -359,6 +359,18 @@ func TestATokenThatEndedIsMadeAnew(t *testing.T) {
 	})
 }
 
+// A fault of the proxy's is not the registry's.
+func TestAProxyBeforeTheRegistry(t *testing.T) {
+	fault := &secret.ProxyError{Reason: secret.ReasonNetwork, Cause: "the proxy p:3128 (HTTPS_PROXY) is out", Remedy: "look at it"}
+	tokens := token.New([]token.Entry{{Name: "it", Identity: fixed{text: "a.b.c"}, Registry: acr}},
+		roundTripper(func(*http.Request) (*http.Response, error) { return nil, fault }), time.Now)
+	_, err := tokens.Get(t.Context(), request, secret.Ref{Vault: secret.TokenDoor, Name: "it"})
+	e := secret.AsError(err)
+	if expect(t, e, secret.Unavailable, secret.ReasonNetwork); !strings.Contains(e.Detail, "registry "+acr+": the proxy p:3128 (HTTPS_PROXY) is out: look at it") {
+		t.Error(e.Detail)
+	}
+}
+
 // A registry that asks to be left alone is: within the request, and by the door behind it.
 func TestThePauseThatARegistryAsksFor(t *testing.T) {
 	t.Parallel()
