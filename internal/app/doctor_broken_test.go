@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -92,6 +93,25 @@ func environment(name, value string) func(*site) {
 	return func(s *site) { s.env[name] = value }
 }
 
+// documents has the cluster's issuer publish other ones: keys at another address, or others at its own.
+func documents(keysAt, keys string) func(*site) {
+	return func(s *site) {
+		s.Handle("oidc.cluster.example", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "openid-configuration") {
+				_, _ = io.WriteString(w, `{"issuer":"https://oidc.cluster.example","jwks_uri":"`+keysAt+`"}`)
+				return
+			}
+			_, _ = io.WriteString(w, keys)
+		}))
+	}
+}
+
+const (
+	clusterKeys = "https://oidc.cluster.example/openid/v1/jwks"
+	ecKey       = `{"kty":"EC","crv":"P-256","kid":"x","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}`
+	namelessKey = `{"kty":"RSA","e":"AQAB","n":"sXchDaQebHnPiGvyDOAT4saGEUetSyo9MKLOoWFsueri23bOdgWp4Dy1WlUzewbgBHod5pcM9H95GQRV3JDXboIRROSBigeC5yjU1hGzHHyXss8UDprecbAYxknTcQkhslANGRUZmdTOQ5qTRsLAt6BTYuyvVRdhS8exSZEy_c4gs_7svlJJQ4H9_NxsiIoLwAEk7-Q3UXERGYw_75IDrGA84-lA_-Ct4eTlXHBIY2EaV7t7LjJaynVJCpkv4LKjTTAumiGUIuQhrNhZLuF_RJLqHpM2kgWFLU7-VTdL1VbC2tejvcI2BlMkEpk1BzBZI0KQB0GaDWFLN-aEAw3vRw"}`
+)
+
 var brokenInstallations = []broken{
 	{name: "the configuration", spoil: configured("bindings:", "bindigs:"), step: "configuration: files", cause: []string{"drone-entra.yaml:", "bindigs"}, remedy: []string{"bindings"}},
 	{name: "an address that all reach in clear", spoil: configured("record:", "listen: {address: \"0.0.0.0:3000\"}\nrecord:"), step: "configuration: address", cause: []string{"0.0.0.0:3000"}, remedy: []string{"listen.tls"}},
@@ -129,6 +149,14 @@ var brokenInstallations = []broken{
 	{name: "a slash behind the issuer", spoil: assertion(emulator.AssertionOptions{Issuer: "https://oidc.cluster.example/"}), step: payIssuer, cause: []string{"slash"}, remedy: []string{"to the letter"}, others: []string{payVault}, skips: onExchange},
 	{name: "no discovery document", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Status: 404}), step: payIssuer, cause: []string{"404", "AADSTS90061"}, remedy: []string{"publish"}, others: []string{payVault}, skips: onExchange},
 	{name: "a login page before the documents", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Kind: emulator.HTML}), step: payIssuer, cause: []string{"not the JSON"}, remedy: []string{"login page"}, others: []string{payVault}, skips: onExchange},
+	{name: "keys inside the cluster", spoil: documents("https://kubernetes.default.svc.cluster.local/openid/v1/jwks", ""), step: payIssuer, cause: []string{"private network", "AADSTS90061"}, remedy: []string{"--service-account-jwks-uri"}, others: []string{payVault}, skips: onExchange},
+	{name: "keys at the API server", spoil: documents("https://10.0.0.1:6443/openid/v1/jwks", ""), step: payIssuer, cause: []string{"10.0.0.1", "AADSTS90061"}, remedy: []string{"--service-account-jwks-uri"}, others: []string{payVault}, skips: onExchange},
+	{name: "keys of another kind alone", spoil: documents(clusterKeys, `{"keys":[`+ecKey+`]}`), step: payIssuer, cause: []string{"1 in all", "none of them is an RSA key with a kid"}, remedy: []string{"RS256"}, others: []string{payVault}, skips: onExchange},
+	{name: "keys without a kid", spoil: documents(clusterKeys, `{"keys":[`+namelessKey+`,`+ecKey+`]}`), step: payIssuer, cause: []string{"2 in all", "none of them is an RSA key with a kid"}, remedy: []string{"its kid"}, others: []string{payVault}, skips: onExchange},
+	{name: "no keys", spoil: documents(clusterKeys, `{"keys":[]}`), step: payIssuer, cause: []string{"is empty"}, remedy: []string{"present keys"}, others: []string{payVault}, skips: onExchange},
+	{name: "an issuer whose certificate has expired", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Kind: emulator.ExpiredCertificate}), step: payIssuer, as: app.VerdictWarn, cause: []string{"certificate has expired"}, remedy: []string{"renew the certificate", "opens TLS"}, others: []string{payVault}, skips: onExchange},
+	{name: "an issuer with another's certificate", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Kind: emulator.WrongCertificate}), step: payIssuer, as: app.VerdictWarn, cause: []string{"for another name"}, remedy: []string{"for this name", "opens TLS"}, others: []string{payVault}, skips: onExchange},
+	{name: "an issuer with a certificate of nobody", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Kind: emulator.UntrustedCertificate}), step: payIssuer, as: app.VerdictWarn, cause: []string{"does not prove"}, remedy: []string{"everybody knows", "opens TLS"}, others: []string{payVault}, skips: onExchange},
 	{name: "an issuer that does not resolve", spoil: fault(host("oidc.cluster.example"), emulator.Fault{Kind: emulator.UnknownHost}), step: payIssuer, as: app.VerdictWarn, cause: []string{"can't be resolved", "from the internet"}, remedy: []string{"outside of this network"}, others: []string{payVault}, skips: onExchange},
 
 	{name: "another subject", spoil: application(emulator.App{Subject: "system:serviceaccount:other:other"}), step: payVault, cause: []string{"AADSTS700213"}, remedy: []string{"copy sub", "made just now"}, skips: onExchange},
@@ -178,7 +206,7 @@ var brokenInstallations = []broken{
 	{name: "connections that are reset", spoil: fault(func(*site) emulator.Target { return emulator.TokenEndpoint() }, emulator.Fault{Kind: emulator.Reset}),
 		step: payVault, cause: []string{"broke"}, remedy: []string{"egress"}, skips: onExchange},
 	{name: "a vault that is silent", spoil: fault(host("kv-shared.vault.azure.net"), emulator.Fault{Kind: emulator.Hang}),
-		step: "vault shared: way", cause: []string{"no answer within"}, remedy: []string{"egress"}, skips: []string{readShared}},
+		step: "vault shared: way", cause: []string{"no answer within 4s"}, remedy: []string{"egress"}, skips: []string{readShared}},
 	{name: "a challenge of another resource", spoil: fault(theSecret, emulator.Fault{Kind: emulator.ForeignChallenge}), step: readShared, cause: []string{"ci-token"}, remedy: []string{"proxy"}},
 	{name: "a challenge that makes the SDK panic", spoil: fault(theSecret, emulator.Fault{Kind: emulator.OddChallenge}), step: readShared, cause: []string{"panic"}, remedy: []string{"proxy"}},
 	{name: "a vault that asks for less", spoil: fault(theSecret, emulator.Fault{Status: 429}), step: readShared, cause: []string{"429"}, remedy: []string{"later"}},

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,7 +25,8 @@ type Publication struct {
 	Discovery, KeySet string   // the URLs
 	KIDs              []string // as published; any text
 
-	keys map[string]*rsa.PublicKey
+	keys  map[string]*rsa.PublicKey
+	count int // of all keys, those of no use included
 }
 
 // Published fetches an issuer's discovery document and its keys, as Entra does for each assertion: over TLS, without following
@@ -46,13 +49,18 @@ func Published(ctx context.Context, transport http.RoundTripper, issuer string) 
 		}
 		return p, &Flaw{Cause: cause, Remedy: "make both equal to the letter, a slash at the end included"}
 	}
+	if u, err := url.Parse(document.Keys); err == nil && u.Scheme == "https" && private(u.Hostname()) {
+		return p, &Flaw{Cause: fmt.Sprintf("the discovery document at %s says that the keys are at %.200q: that is a name or an address of a private network, "+
+			"where Entra can't fetch them (AADSTS90061)", p.Discovery, document.Keys),
+			Remedy: "publish the key set on the internet, and let the document name it there; on Kubernetes the API server writes what --service-account-jwks-uri says"}
+	}
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if flaw = fetch(ctx, transport, document.Keys, &set); flaw != nil {
 		return p, flaw
 	}
-	p.keys = map[string]*rsa.PublicKey{}
+	p.keys, p.count = map[string]*rsa.PublicKey{}, len(set.Keys)
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
 		if json.Unmarshal(raw, &key) != nil {
@@ -70,6 +78,13 @@ func Published(ctx context.Context, transport http.RoundTripper, issuer string) 
 func (p *Publication) Proves(c Claims) *Flaw {
 	key := p.keys[c.KeyID]
 	switch {
+	case len(p.keys) == 0 && p.count > 0:
+		return &Flaw{
+			Cause:  fmt.Sprintf("%s holds keys, %d in all, and none of them is an RSA key with a kid: Entra finds no key (AADSTS7000272)", p.KeySet, p.count),
+			Remedy: "let the issuer sign with an RSA key (RS256), and publish that with its kid and use: sig",
+		}
+	case len(p.keys) == 0:
+		return &Flaw{Cause: fmt.Sprintf("the key set at %s is empty (AADSTS7000272)", p.KeySet), Remedy: "publish the issuer's present keys there"}
 	case key == nil:
 		return &Flaw{
 			Cause: fmt.Sprintf("the key %.80q that signed the assertion is not among those published at %s: %.300q (AADSTS7000272)",
@@ -97,10 +112,7 @@ func fetch(ctx context.Context, transport http.RoundTripper, from string, into a
 	}
 	answer, err := client(fence{next: transport}).Do(request)
 	if err != nil {
-		_, _, what := unanswered(err)
-		what, _, _ = strings.Cut(what, ": ") // the rest is a remedy for the way to Entra
-		return &Flaw{Cause: fmt.Sprintf("%.200s does not answer this machine; Entra fetches it from the internet, and may see something else: %s", from, what),
-			Remedy: "open it in a browser outside of this network; if it does not come there, publish it", Mild: true}
+		return unfetched(from, err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -113,6 +125,30 @@ func fetch(ctx context.Context, transport http.RoundTripper, from string, into a
 			Remedy: "publish the document as it was made; look for a proxy or a login page in between"}
 	}
 	return nil
+}
+
+// unfetched is the flaw that no answer came. It may be this machine's alone.
+func unfetched(from string, err error) *Flaw {
+	var proxy *secret.ProxyError
+	var invalid x509.CertificateInvalidError
+	flaw := func(what, remedy string) *Flaw {
+		return &Flaw{Cause: fmt.Sprintf("%.200s does not answer this machine; Entra fetches it from the internet, and may see something else: %s", from, what),
+			Remedy: remedy, Mild: true}
+	}
+	const renew = "; or, if Entra takes its tokens, look for a proxy that opens TLS on this machine's way, at its roots and at its clock"
+	switch {
+	case errors.As(err, &proxy):
+		return flaw(proxy.Cause, proxy.Remedy)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return flaw("its certificate has expired, or is not valid yet", "renew the certificate there"+renew)
+	case errors.As(err, new(x509.HostnameError)):
+		return flaw("its certificate is for another name", "let the server show a certificate for this name"+renew)
+	case impostor(err):
+		return flaw("its certificate does not prove that it is who it should be", "let the server show a certificate of an authority that everybody knows, and those between"+renew)
+	}
+	_, _, what := unanswered(err)
+	what, _, _ = strings.Cut(what, ": ") // the rest is a remedy for the way to Entra
+	return flaw(what, "open it in a browser outside of this network; if it does not come there, publish it")
 }
 
 // Clock asks the authority of a cloud (public, also if empty, usgovernment or china) what time it is, by the Date of its answer;
