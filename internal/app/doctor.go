@@ -76,6 +76,8 @@ type Doctor struct {
 	*generation
 	ids map[string]*examined // by identity
 	now func() time.Time
+
+	vaultClock *clock // nil where an authority tells the time
 }
 
 // examined is what the steps of one identity hand on. Each writes before it ends and reads after those that it rests on have.

@@ -174,6 +174,10 @@ var brokenInstallations = []broken{
 	{name: "a clock three minutes ahead", spoil: func(s *site) { s.ahead = 3 * time.Minute }, step: "entra public: clock", as: app.VerdictWarn, cause: []string{"ahead of Entra's"}, remedy: []string{"NTP"}},
 	{name: "a clock half an hour behind", spoil: func(s *site) { s.ahead = -30 * time.Minute }, step: "entra public: clock", cause: []string{"behind Entra's"}, remedy: []string{"NTP"}},
 
+	{name: "a clock an hour ahead for a managed identity alone", text: managedOnly, spoil: func(s *site) { s.ahead = time.Hour }, step: "vaults: clock", cause: []string{"1h0m", "ahead of Key Vault's"}, remedy: []string{"NTP"}},
+	{name: "a clock an hour behind for a managed identity alone", text: managedOnly, spoil: func(s *site) { s.ahead = -time.Hour }, step: "vaults: clock", cause: []string{"behind Key Vault's"}, remedy: []string{"NTP"}},
+	{name: "a clock of the day after tomorrow for a managed identity alone", text: managedOnly, spoil: func(s *site) { s.ahead = 25 * time.Hour }, step: "identity vm: token for vault.azure.net",
+		cause: []string{"out of date", "clock is ahead"}, remedy: []string{"NTP"}, others: []string{"vaults: clock"}, skips: []string{"vault sign: read"}},
 	{name: "no such managed identity", spoil: configured(vmClient, "33330000-3333-4444-8555-666677778888"), step: "identity vm: token for vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign the managed identity"}, skips: []string{"vault sign: read"}},
 
 	{name: "a vault of another tenant", spoil: func(s *site) {

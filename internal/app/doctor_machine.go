@@ -120,7 +120,7 @@ const (
 )
 
 // planClouds plans the way to each authority that an identity uses, and what time it is there. Managed identities go another
-// way.
+// way: where there is no other, the vaults tell the time.
 func (d *Doctor) planClouds() {
 	clocks := map[string]*clock{}
 	for _, name := range sorted(d.config.Identities) {
@@ -147,12 +147,33 @@ func (d *Doctor) planClouds() {
 		})
 		d.add("entra "+cloud, "clock", []string{stepName("entra "+cloud, "way")}, func(_ context.Context, f *Finding) {
 			if ahead, told := at.ahead(); told {
-				examineClock(ahead, f)
+				examineClock(ahead, "Entra's", f)
 			} else {
 				f.warn("the authority's answer has no Date to compare the clock with", "look for a proxy in between that takes it away")
 			}
 		})
 	}
+	if len(clocks) == 0 {
+		d.vaultClock = new(clock)
+	}
+}
+
+// planVaultClock plans what time it is at the vaults, if no authority says so. One that answers is enough.
+func (d *Doctor) planVaultClock() {
+	if d.vaultClock == nil || len(d.config.Vaults) == 0 {
+		return
+	}
+	var ways []string
+	for _, alias := range sorted(d.config.Vaults) {
+		ways = append(ways, stepName("vault "+alias, "way"))
+	}
+	d.add("vaults", "clock", nil, func(_ context.Context, f *Finding) {
+		if ahead, told := d.vaultClock.ahead(); told {
+			examineClock(ahead, "Key Vault's", f)
+		} else {
+			f.skip("no vault said what time it is")
+		}
+	}, ways...)
 }
 
 // clock is what is known of this machine's. A step that was given up may still set it while others look.
@@ -168,6 +189,13 @@ func (c *clock) set(by time.Duration, told bool) {
 	c.by, c.told = by, told
 }
 
+// compare takes the Date of an answer to a question that was put before and answered now. A Date has whole seconds, cut off.
+func (c *clock) compare(before, now, date time.Time) {
+	if !date.IsZero() {
+		c.set(before.Add(now.Sub(before)/2).Sub(date.Add(time.Second/2)), true)
+	}
+}
+
 // ahead is by how much it is ahead of the authority's; zero where nobody told.
 func (c *clock) ahead() (by time.Duration, told bool) {
 	c.mu.Lock()
@@ -175,12 +203,12 @@ func (c *clock) ahead() (by time.Duration, told bool) {
 	return c.by, c.told
 }
 
-func examineClock(ahead time.Duration, f *Finding) {
+func examineClock(ahead time.Duration, whose string, f *Finding) {
 	off, side := ahead.Abs().Round(time.Second), "ahead of"
 	if ahead < 0 {
 		side = "behind"
 	}
-	cause := fmt.Sprintf("this machine's clock is %s %s Entra's", off, side)
+	cause := fmt.Sprintf("this machine's clock is %s %s %s", off, side, whose)
 	const remedy = "set the clock by NTP: assertions, tokens, runners' requests and the dates of secrets are judged by it"
 	switch {
 	case off > clockFail:
@@ -188,7 +216,7 @@ func examineClock(ahead time.Duration, f *Finding) {
 	case off > clockWarn:
 		f.warn(cause, remedy)
 	default:
-		f.Detail = fmt.Sprintf("within %s of Entra's", max(off, 2*time.Second))
+		f.Detail = fmt.Sprintf("within %s of %s", max(off, 2*time.Second), whose)
 	}
 }
 

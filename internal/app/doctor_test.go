@@ -56,6 +56,23 @@ func TestDoctorOfASoundInstallation(t *testing.T) {
 	}
 }
 
+// Where all identities are the machine's, the vaults tell the time; where an authority does, they are not asked.
+func TestDoctorComparesTheClock(t *testing.T) {
+	t.Parallel()
+	f := newSite(t, managedOnly).examine()
+	for _, one := range f.all {
+		if one.Verdict != app.VerdictOK {
+			t.Errorf("%s", sprint(one))
+		}
+	}
+	if one := f.step["vaults: clock"]; !strings.Contains(one.Detail, "of Key Vault's") {
+		t.Errorf("%s", sprint(one))
+	}
+	if f = newSite(t, two).examine(); f.step["entra public: clock"].Verdict != app.VerdictOK || f.step["vaults: clock"].Area != "" {
+		t.Errorf("%s", f.text)
+	}
+}
+
 // For what a federated credential is missing it prints the command that makes it, for just this assertion.
 func TestDoctorPrintsTheFederatedCredential(t *testing.T) {
 	t.Parallel()

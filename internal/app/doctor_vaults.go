@@ -39,6 +39,7 @@ func (d *Doctor) planVaults() {
 		v := d.config.Vaults[alias]
 		d.add("vault "+alias, "way", nil, func(ctx context.Context, f *Finding) { d.examineVault(ctx, v, f) })
 	}
+	d.planVaultClock()
 }
 
 func (d *Doctor) examineVault(ctx context.Context, c config.Vault, f *Finding) {
@@ -49,13 +50,17 @@ func (d *Doctor) examineVault(ctx context.Context, c config.Vault, f *Finding) {
 		f.plain(err)
 		return
 	}
-	authority, err := vault.Challenge(ctx)
+	before := d.now()
+	challenge, err := vault.Challenge(ctx)
 	if err != nil {
 		f.error(err)
 		return
 	}
-	u, err := url.Parse(authority)
-	if err != nil || authority == "" {
+	if d.vaultClock != nil {
+		d.vaultClock.compare(before, d.now(), challenge.Date)
+	}
+	u, err := url.Parse(challenge.Authority)
+	if err != nil || challenge.Authority == "" {
 		f.warn("the vault's challenge names no authority", "look for a proxy in between")
 		return
 	}

@@ -77,6 +77,17 @@ bindings:
 record: {file: DIR/audit.jsonl}
 `
 
+// managedOnly is an installation whose only identity is the machine's.
+const managedOnly = `version: 1
+identities:
+  vm: {managed: {client_id: ` + vmClient + `}}
+vaults:
+  sign: {url: https://kv-sign.vault.azure.net, identity: vm}
+bindings:
+  - {id: ci, repos: [acme/app], read: ["sign/db"]}
+record: {file: DIR/audit.jsonl}
+`
+
 // site is one installation, sound until a test breaks it.
 type site struct {
 	*emulator.Emulator

@@ -164,8 +164,11 @@ func (i *Identity) askOnce(ctx context.Context, subject string, opts policy.Toke
 	switch {
 	case err != nil:
 		return azcore.AccessToken{}, i.classify(ctx, err, t)
-	case token.Token == "" || !i.options.Now().Before(token.ExpiresOn):
-		return azcore.AccessToken{}, secret.Fail(secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("%s: the token that came is empty or out of date", i))
+	case token.Token == "":
+		return azcore.AccessToken{}, secret.Fail(secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("%s: the token that came is empty", i))
+	case !i.options.Now().Before(token.ExpiresOn):
+		return azcore.AccessToken{}, secret.Fail(secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("%s: the token that came is out of date already, "+
+			"or this machine's clock is ahead: set the clock by NTP, and look for a proxy in between that answers from memory", i))
 	case i.options.Managed && t.failed():
 		// MSAL keeps managed identities' tokens for the whole process and hides that a refresh failed.
 		return token, i.classify(ctx, errHidden, t)

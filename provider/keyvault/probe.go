@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/drone-entra/drone-entra/secret"
 )
@@ -20,13 +21,18 @@ func (v *Vault) Probe(ctx context.Context) error {
 	return err
 }
 
-// Challenge asks as Probe does, and returns which authority and tenant the vault sends us to, as
-// https://login.microsoftonline.com/TENANT. It is whatever the vault says; nobody follows it.
-func (v *Vault) Challenge(ctx context.Context) (authority string, err error) {
+// Challenge is what a vault says to whoever shows no token. It is whatever the vault says; nobody follows it.
+type Challenge struct {
+	Authority string    // and tenant that it sends us to, as https://login.microsoftonline.com/TENANT; empty: it names none
+	Date      time.Time // of the answer, in whole seconds that were cut off; zero: it has none
+}
+
+// Challenge asks as Probe does, and returns what the vault says.
+func (v *Vault) Challenge(ctx context.Context) (c Challenge, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()
-	fail := func(k secret.Kind, r secret.Reason, what string) (string, error) {
-		return "", secret.Fail(k, r, fmt.Sprintf("vault %s (%s): %s", v.alias, v.host, what))
+	fail := func(k secret.Kind, r secret.Reason, what string) (Challenge, error) {
+		return Challenge{}, secret.Fail(k, r, fmt.Sprintf("vault %s (%s): %s", v.alias, v.host, what))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/secrets?api-version=7.4&maxresults=1", nil)
 	if err != nil {
@@ -49,9 +55,10 @@ func (v *Vault) Challenge(ctx context.Context) (authority string, err error) {
 		return fail(secret.Garbled, secret.ReasonGarbled, fmt.Sprintf("%d without Key Vault's challenge: is there a proxy in between?", resp.StatusCode))
 	}
 	if m := challenged.FindStringSubmatch(challenge); m != nil {
-		authority = m[1]
+		c.Authority = m[1]
 	}
-	return authority, nil
+	c.Date, _ = http.ParseTime(resp.Header.Get("Date"))
+	return c, nil
 }
 
 // challenged finds the authority in Bearer authorization="https://login.microsoftonline.com/TENANT", resource="…".
