@@ -271,6 +271,69 @@ func TestI5OneOfTwoIdentities(t *testing.T) {
 	f.good(t)
 }
 
+// half has a second identity that lacks its tenant where the environment does not say it, and a third that nobody uses.
+const half = `
+identities:
+  default: {tenant_id: ` + tenantID + `, client_id: ` + clientID + `}
+  other: {client_id: ` + otherClient + `}
+  spare: {client_id: ` + otherClient + `}
+vaults:
+  shared: {url: https://kv-shared.vault.azure.net}
+  lame:   {url: https://kv-lame.vault.azure.net, identity: other, stale: 10m}
+tokens:
+  arm: {identity: other, scope: https://management.azure.com/.default}
+bindings:
+  - {id: app-ci, repos: [acme/app], read: ["shared/ci-*", "lame/*", "tokens/*"]}
+`
+
+// An identity that lacks its part of the environment takes down its own vaults and tokens, and nothing else. What is changed
+// meanwhile is taken over, unless it breaks an identity that works; and the change that mends it counts.
+func TestI7AnIdentityWithoutItsEnvironment(t *testing.T) {
+	t.Parallel()
+	f := startFaulty(t, half, env("AZURE_TENANT_ID", ""))
+	f.Emulator.Register(emulator.App{Tenant: tenantID, ClientID: otherClient})
+	f.Vault("kv-lame").Allow(otherClient)
+	f.fill("kv-lame/db")
+	f.good(t)
+	f.lame(t, "neither tenant_id nor the variable AZURE_TENANT_ID", "set one of them")
+	f.expect(t, f.next(), "tokens/arm", fails(http.StatusServiceUnavailable, "identity"))
+	eventually(t, "a line about the identity that nobody uses", func() bool { return len(f.lines("identity", "spare")) > 0 || !f.pause() })
+	if state := f.status().Identities["spare"].State; state != "broken" {
+		t.Errorf("of the identity that nobody uses /status says %q", state)
+	}
+
+	f.edit(t, "id: app-ci", "id: renamed", true) // beside a broken identity
+	if e := f.configured(t, 2); e.Outcome != "accepted" {
+		t.Errorf("on record is %s", e.Line)
+	}
+	f.lame(t, "AZURE_TENANT_ID")
+	f.edit(t, "tenant_id: "+tenantID, "cloud: public", true) // takes the first identity's tenant away
+	if e := f.configured(t, 3); e.Outcome != "refused" || !strings.Contains(e.Detail, "identity default: neither tenant_id") {
+		t.Errorf("on record is %s", e.Line)
+	}
+	f.good(t)
+	f.edit(t, "other: {", "other: {tenant_id: "+tenantID+", ", false)
+	f.edit(t, "cloud: public", "tenant_id: "+tenantID, true)
+	if e := f.configured(t, 4); e.Outcome != "accepted" {
+		t.Errorf("on record is %s", e.Line)
+	}
+	f.expect(t, f.next(), "lame/db", gets("kv-lame/db"))
+	f.good(t)
+}
+
+// With no identity left that opens anything there is nothing to serve, and the start fails as it does for a single one.
+func TestI7NoIdentityThatOpensAnything(t *testing.T) {
+	t.Parallel()
+	code, out := refuses(t, strings.Replace(half, "tenant_id: "+tenantID+", ", "", 1), env("AZURE_TENANT_ID", ""))
+	if code != 1 || !strings.Contains(out, "identity default: neither tenant_id nor the variable AZURE_TENANT_ID says who we are") {
+		t.Errorf("it ends with %d and says %s", code, out)
+	}
+	const stray = "canary-stray-credential"
+	if code, out := refuses(t, half, env("AZURE_TENANT_ID", ""), env("AZURE_CLIENT_SECRET", stray), canary(stray)); code != 1 || !strings.Contains(out, "AZURE_CLIENT_SECRET is set") {
+		t.Errorf("it ends with %d and says %s", code, out)
+	}
+}
+
 // A machine's own identity opens a vault without any file.
 func TestAManagedIdentity(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,7 @@ type generation struct {
 
 	identities map[string]*entra.Identity // by name
 	who        map[string]who
+	unopened   map[string]error           // why those are broken that could not be opened
 	issuer     *issuer.Issuer             // nil: none is configured
 	vaults     map[string]*keyvault.Vault // by alias
 	doors      map[string]door
@@ -69,7 +70,7 @@ func newGeneration(c *config.Config, keys []drone.Key, before *generation, memor
 	}
 	g := &generation{
 		number: 1, since: env.Now(), config: c,
-		identities: map[string]*entra.Identity{}, who: map[string]who{},
+		identities: map[string]*entra.Identity{}, who: map[string]who{}, unopened: map[string]error{},
 		vaults: map[string]*keyvault.Vault{}, doors: map[string]door{},
 		limits: provider.Options{InFlight: c.Limits.InFlight, Reads: env.reads, Timeout: c.Limits.Budget - reserve(c.Limits.Budget)},
 	}
@@ -79,13 +80,15 @@ func newGeneration(c *config.Config, keys []drone.Key, before *generation, memor
 	for _, k := range keys {
 		g.keys = append(g.keys, keyName{k.Pool, k.ID})
 	}
-	for _, open := range []func() error{
-		func() error { return g.openIdentities(false, before, env, log) },
+	open := func(name string) error { return g.openOrBreak(name, before, env, log) }
+	for _, step := range []func() error{
+		func() error { return g.openIdentities(false, open) },
 		func() error { return g.openIssuer(before, env) },
-		func() error { return g.openIdentities(true, before, env, log) },
+		func() error { return g.openIdentities(true, open) },
+		g.usable,
 		func() error { return g.openVaults(before, env) },
 	} {
-		if err := open(); err != nil {
+		if err := step(); err != nil {
 			g.close(before)
 			return nil, err
 		}

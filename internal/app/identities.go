@@ -21,24 +21,70 @@ type who struct {
 	managed                                             bool
 	issuer                                              *issuer.Issuer // whoever makes the assertions
 	form                                                string         // of their subjects
+	problem                                             string         // why it could not be opened; nothing else but the name then
 }
 
-// openIdentities makes an Entra identity of each that the configuration names and whose assertion the issuer makes, or does
-// not: the issuer's own keys are in a vault that another identity opens. An identity is taken from the generation before if it
-// is the same. What the files leave out comes from the environment, where the workload identity webhook of Kubernetes puts it.
-func (g *generation) openIdentities(ours bool, before *generation, env Env, log zerolog.Logger) error {
-	for name, c := range g.config.Identities {
-		if (c.Issuer != "") != ours {
+// openIdentities opens each identity that the configuration names and whose assertion the issuer makes, or does not: the issuer's
+// own keys are in a vault that another identity opens.
+func (g *generation) openIdentities(ours bool, open func(name string) error) error {
+	for _, name := range slices.Sorted(maps.Keys(g.config.Identities)) {
+		if (g.config.Identities[name].Issuer != "") != ours {
 			continue
 		}
-		if err := g.openIdentity(name, before, env, log); err != nil {
+		if err := open(name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// openIdentity opens one of them.
+// openOrBreak opens an identity, or puts a broken one in its place: what lacks its part of the environment takes down its own
+// doors and no others.
+//
+// While a generation is in force, that is an error, as no bad configuration may shut a door that is open; unless the identity is
+// broken in that generation, too: else nothing could be changed any more before a restart.
+func (g *generation) openOrBreak(name string, before *generation, env Env, log zerolog.Logger) error {
+	err := g.openIdentity(name, before, env, log)
+	if err == nil {
+		return nil
+	}
+	if before != nil && (before.identities[name] == nil || !before.identities[name].Broken()) {
+		return err
+	}
+	c := g.config.Identities[name]
+	is := who{name: name, problem: strings.TrimPrefix(err.Error(), c.At+": ")}
+	g.unopened[name], g.who[name] = err, is
+	if before != nil && before.who[name] == is {
+		g.identities[name] = before.identities[name]
+		return nil
+	}
+	g.identities[name] = entra.NewBroken(entra.Options{
+		Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Clients: c.Clients, Cloud: c.Cloud, Managed: c.Managed,
+		AssertionFile: c.AssertionFile, AssertionManaged: c.AssertionManaged, Now: env.Now, Log: log,
+	}, is.problem)
+	return nil
+}
+
+// usable is the first problem if no vault and no token has an identity that could be opened: nothing could be served then.
+func (g *generation) usable() error {
+	var used []string
+	for _, v := range g.config.Vaults {
+		used = append(used, v.Identity)
+	}
+	for _, t := range g.config.Tokens {
+		if t.Identity != "" {
+			used = append(used, t.Identity)
+		}
+	}
+	slices.Sort(used)
+	if len(used) == 0 || slices.ContainsFunc(used, func(name string) bool { return g.unopened[name] == nil }) {
+		return nil
+	}
+	return g.unopened[used[0]]
+}
+
+// openIdentity makes an Entra identity of one of them, or takes it from the generation before if it is the same. What the files
+// leave out comes from the environment, where the workload identity webhook of Kubernetes puts it.
 func (g *generation) openIdentity(name string, before *generation, env Env, log zerolog.Logger) error {
 	c := g.config.Identities[name]
 	o := entra.Options{
@@ -48,7 +94,7 @@ func (g *generation) openIdentity(name string, before *generation, env Env, log 
 	if err := fromEnvironment(&o, c, env.Getenv); err != nil {
 		return placed(c.At, fmt.Errorf("identity %s: %w", name, err))
 	}
-	is := who{name, o.TenantID, o.ClientID, fmt.Sprint(o.Clients), o.Cloud, o.AssertionFile, o.AssertionManaged, o.Managed, nil, c.Issuer}
+	is := who{name, o.TenantID, o.ClientID, fmt.Sprint(o.Clients), o.Cloud, o.AssertionFile, o.AssertionManaged, o.Managed, nil, c.Issuer, ""}
 	if c.Issuer != "" {
 		is.issuer = g.issuer
 		issued(g.issuer, &o, c)
@@ -102,10 +148,15 @@ func fromEnvironment(o *entra.Options, c config.Identity, getenv func(string) st
 }
 
 // keepTokens has a token at hand for each vault from now on, before a build waits for one. An identity whose subject is each
-// build's can't be asked ahead.
+// build's can't be asked ahead. One that is broken tells so, whoever uses it.
 func (g *generation) keepTokens() {
+	for name := range g.unopened {
+		g.identities[name].Keep("")
+	}
 	for _, alias := range slices.Sorted(maps.Keys(g.vaults)) {
-		g.identities[g.config.Vaults[alias].Identity].Keep(g.vaults[alias].Scope())
+		if is := g.identities[g.config.Vaults[alias].Identity]; !is.Broken() {
+			is.Keep(g.vaults[alias].Scope())
+		}
 	}
 }
 

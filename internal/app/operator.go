@@ -60,7 +60,9 @@ func OpenIssuer(c *config.Config, env Env) (*Issuer, error) {
 		signing.Identities[name] = c.Identities[name]
 	}
 	i.generation = &generation{config: &signing, identities: map[string]*entra.Identity{}, who: map[string]who{}, vaults: map[string]*keyvault.Vault{}}
-	err := i.generation.openIdentities(false, nil, i.env, zerolog.Nop()) // what they would log comes back as an error
+	err := i.generation.openIdentities(false, func(name string) error {
+		return i.generation.openIdentity(name, nil, i.env, zerolog.Nop()) // what it would log comes back as an error
+	})
 	if err == nil {
 		err = i.generation.openIssuer(nil, i.env)
 	}

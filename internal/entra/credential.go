@@ -42,7 +42,7 @@ func (c *credential) GetToken(ctx context.Context, opts policy.TokenRequestOptio
 	case len(opts.Scopes) != 1:
 		return azcore.AccessToken{}, secret.Fail(secret.Internal, secret.ReasonInternal,
 			fmt.Sprintf("%s was asked for a token for %d scopes", c.identity, len(opts.Scopes)))
-	case own != "" && opts.TenantID != "" && !strings.EqualFold(opts.TenantID, own):
+	case !c.identity.Broken() && own != "" && opts.TenantID != "" && !strings.EqualFold(opts.TenantID, own):
 		return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonIdentity,
 			fmt.Sprintf("%s: the vault says that it belongs to tenant %s: use an identity of that tenant, or correct tenant_id",
 				c.identity, tenantLike(opts.TenantID)))

@@ -51,6 +51,9 @@ func (i *Identity) crowded() *secret.Error {
 //
 // The request is whom the assertion is made for, where that is our own issuer's.
 func (i *Identity) exchange(subject string, opts policy.TokenRequestOptions, r secret.Request) (azcore.AccessToken, *secret.Error) {
+	if i.Broken() {
+		return azcore.AccessToken{}, i.broken
+	}
 	if i.hanging.Load() >= maxHanging {
 		return azcore.AccessToken{}, secret.Fail(secret.Unavailable, secret.ReasonTimeout,
 			fmt.Sprintf("%s: %d exchanges hang: look at where its assertion comes from", i, maxHanging))

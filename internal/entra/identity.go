@@ -51,6 +51,7 @@ type Identity struct {
 	cancel  context.CancelFunc
 	hanging atomic.Int32 // exchanges that were given up and have not ended
 	health  health
+	broken  *secret.Error // why there is none; see NewBroken
 
 	// Whose turn it is: builds that ask for tokens of their own must not hold up what opens the vaults.
 	turns *semaphore.Weighted // exchanges for tokens that are kept

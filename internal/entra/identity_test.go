@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/rs/zerolog"
 
 	"github.com/drone-entra/drone-entra/internal/emulator"
 	"github.com/drone-entra/drone-entra/internal/entra"
@@ -130,6 +131,30 @@ func TestNameAndSubject(t *testing.T) {
 	}
 	_, err := i.Credential("").GetToken(t.Context(), policy.TokenRequestOptions{})
 	want(t, secret.AsError(err), secret.Internal, secret.ReasonInternal)
+}
+
+// One that can't be opened says why to whoever asks, and asks nobody.
+func TestABrokenIdentity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	i := entra.NewBroken(entra.Options{Name: "pay", TenantID: "contoso", Log: zerolog.New(&w.log), Now: w.now}, "identity pay: no client: set one")
+	defer i.Close()
+	if s := i.Status(); s.State != entra.Unused || !i.Settled() || !i.Broken() {
+		t.Errorf("%+v", s)
+	}
+	i.Keep("")
+	if s := i.Status(); s.State != entra.Broken || !strings.Contains(s.Error, "set one") || s.TenantID != "contoso" || len(w.log.lines()) != 1 {
+		t.Errorf("%+v, %s", s, w.log.String())
+	}
+	for range 2 {
+		_, err := w.token(i)
+		want(t, err, secret.Unavailable, secret.ReasonIdentity, "no client: set one")
+		_, failure := i.Fresh(t.Context(), secret.Request{}, vaults)
+		want(t, secret.AsError(failure), secret.Unavailable, secret.ReasonIdentity, "no client: set one")
+	}
+	if n := len(w.Requests()); n != 0 || len(w.log.lines()) != 1 {
+		t.Errorf("%d requests, %s", n, w.log.String())
+	}
 }
 
 // Only the roots and the proxy are the emulator's here; on a machine they are the system's and the environment's.

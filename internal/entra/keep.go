@@ -19,8 +19,12 @@ const (
 
 // Keep has a token for the scope from now on: it is fetched at once and renewed before it is needed, off any request's way,
 // until Close. A failure is told as any other is, and tried again. Called again for a scope, it does nothing; nor does it for
-// an identity whose subject is each request's, as nobody knows yet who will ask.
+// an identity whose subject is each request's, as nobody knows yet who will ask. One that is broken tells so.
 func (i *Identity) Keep(scope string) {
+	if i.Broken() {
+		i.note(azcore.AccessToken{}, i.broken)
+		return
+	}
 	if i.options.Subjects != nil {
 		return
 	}
