@@ -57,6 +57,29 @@ config: |
   bindings: [{id: app-ci, repos: [acme/app], read: [shared/ci-token]}]
   listen: {address: ":3000", tls: {cert: /tls/tls.crt, key: /tls/tls.key}}
 `,
+	"a managed identity beside the webhook's": `
+config: |
+  version: 1
+  identities: {default: {}, vm: {managed: {client_id: 5d1c0a77-3333-4444-8555-666677778888}}}
+  vaults: {shared: {url: https://kv-shared.vault.azure.net}, pay: {url: https://kv-pay.vault.azure.net, identity: vm}}
+  pools: {default: {keys: [{id: 2026-11, file: /run/keys/default}]}}
+  bindings: [{id: app-ci, repos: [acme/app], read: [shared/ci-token, pay/db]}]
+  listen: {address: ":3000", tls: {cert: /tls/tls.crt, key: /tls/tls.key}}
+`,
+	"an application that a managed identity proves, in another file": `
+config: |
+  version: 1
+  vaults: {shared: {url: https://kv-shared.vault.azure.net}, pay: {url: https://kv-pay.vault.azure.net, identity: pay}}
+  pools: {default: {keys: [{id: 2026-11, file: /run/keys/default}]}}
+  bindings: [{id: app-ci, repos: [acme/app], read: [shared/ci-token, pay/db]}]
+  listen: {address: ":3000", tls: {cert: /tls/tls.crt, key: /tls/tls.key}}
+configFiles:
+  identities.yaml: |
+    version: 1
+    identities:
+      default: {}
+      pay: {tenant_id: 9b0f7e0c-2222-4333-8444-555566667777, client_id: 3f2a4c55-1111-4222-8333-444455556666, assertion: {managed: {client_id: 5d1c0a77-3333-4444-8555-666677778888}}}
+`,
 	"everything that can be said": `
 nameOverride: secrets
 fullnameOverride: our-secrets

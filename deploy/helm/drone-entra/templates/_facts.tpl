@@ -32,6 +32,25 @@ port: {{ regexFind "[0-9]+$" $address }}
 grace: {{ add $drain $budget 5 30 }}
 {{/* Follows only what takes a restart, so that a change of the rules restarts nothing. */ -}}
 restart: {{ list $listen $record ($config.log | default dict) ($limits.connections | default "") $drain | toJson | sha256sum }}
+{{- $managed := include "drone-entra.managed" $config -}}
+{{- range .Values.configFiles -}}
+{{- $managed = printf "%s%s" $managed (include "drone-entra.managed" (fromYaml .)) -}}
+{{- end }}
+{{/* Managed identities are asked for at the machine's metadata service. */ -}}
+metadata: {{ or (not .Values.azure.workloadIdentity) (contains "managed" $managed) }}
+{{- end -}}
+
+{{/* Not empty where a file has an identity that is, or is proven by, a managed one. */}}
+{{- define "drone-entra.managed" -}}
+{{- if kindIs "map" .identities -}}
+{{- range .identities -}}
+{{- if kindIs "map" . -}}
+{{- if or (hasKey . "managed") (and (kindIs "map" .assertion) (hasKey (.assertion | default dict) "managed")) -}}
+managed
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "drone-entra.tls" -}}
