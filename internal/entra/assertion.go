@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
@@ -114,9 +115,34 @@ func readTokenFile(path string) (string, error) {
 	case len(token) == 0:
 		return "", errEmpty
 	case !jwtLike(token):
-		return "", errNoJWT
+		return "", misfit(token)
 	}
 	return string(token), nil
+}
+
+// misfit names what is in a token's file that holds more or other than a token, where it is plain to see. People look at such a
+// file and see the token in it, and a byte order mark not at all. None of it is printed.
+func misfit(content []byte) error {
+	const alone = ": let it hold the token alone"
+	fields := bytes.Fields(content)
+	starts := func(with string) bool { return bytes.HasPrefix(content, []byte(with)) }
+	switch {
+	case starts("\xef\xbb\xbf"):
+		return errors.New("does not hold a JWT alone: a byte order mark (UTF-8) that nobody sees stands before it: write the file without one")
+	case starts("\xff\xfe"), starts("\xfe\xff"):
+		return errors.New("does not hold a JWT as Entra takes it: it is written in UTF-16, as PowerShell does: write it in ASCII")
+	case len(fields) == 2 && bytes.EqualFold(fields[0], []byte("bearer")):
+		return errors.New(`does not hold a JWT alone: the word "Bearer" stands before it` + alone)
+	case len(fields) > 1 && !slices.ContainsFunc(fields, func(f []byte) bool { return !jwtLike(f) }):
+		return fmt.Errorf("does not hold one JWT, but %d of them%s", len(fields), alone)
+	case starts(`"`), starts("'"):
+		return errors.New("does not hold a JWT alone: it begins with a quotation mark" + alone + ", without quotation marks")
+	case starts("{"), starts("["):
+		return errors.New("does not hold a JWT, but JSON" + alone)
+	case starts("-----BEGIN"):
+		return errors.New("does not hold a JWT, but PEM, as keys and certificates are written: name the token's file itself")
+	}
+	return errNoJWT
 }
 
 // fileError drops the system's own text: it would name the file a second time and no remedy.
