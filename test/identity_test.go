@@ -378,6 +378,13 @@ func TestI6ALongLivedCredential(t *testing.T) {
 			}
 		}
 	})
+	t.Run("I6 under Terraform's name", func(t *testing.T) {
+		f := startFaulty(t, one, env("ARM_CLIENT_SECRET", stray), canary(stray))
+		f.good(t)
+		if out := f.out.String(); !strings.Contains(out, "ARM_CLIENT_SECRET is set but not used") {
+			t.Errorf("it does not warn: %s", out)
+		}
+	})
 	for name, left := range map[string]string{"AZURE_TENANT_ID": "tenant_id", "AZURE_CLIENT_ID": "client_id", "AZURE_FEDERATED_TOKEN_FILE": "assertion"} {
 		t.Run("I6 without "+name, func(t *testing.T) {
 			code, out := refuses(t, one, env(name, ""))

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,7 +96,7 @@ func New(c *config.Config, env Env) (*App, error) {
 		env.Transport = entra.NewTransport(upstream)
 	}
 	a := &App{env: env, log: newLog(c.Log, env), started: env.Now()}
-	for _, w := range append(warnings, overridden(c, env.Getenv)...) {
+	for _, w := range slices.Concat(warnings, overridden(c, env.Getenv), entra.Stray(env.Getenv)) {
 		a.log.Warn().Msg(w)
 	}
 	if a.record, err = audit.Open(audit.Options{File: c.Record.File, Instance: instance(), Now: env.Now, Log: a.log}); err != nil {

@@ -50,6 +50,9 @@ func file(content string) func(*site) { return func(s *site) { s.write(content) 
 // The SDK keeps the tokens of managed identities for the whole process: a client ID that one test has a token of would not be
 // missing in another. So 2222… is there wherever a test names it, and 3333… nowhere.
 
+// managedAlone is an installation with a managed identity of which no test has a token.
+func managedAlone(client string) string { return strings.Replace(managedOnly, vmClient, client, 1) }
+
 // application has Entra know another application, whose client ID takes the place of pay's.
 func application(o emulator.App) func(*site) {
 	return func(s *site) {
@@ -116,6 +119,7 @@ var brokenInstallations = []broken{
 	{name: "the configuration", spoil: configured("bindings:", "bindigs:"), step: "configuration: files", cause: []string{"drone-entra.yaml:", "bindigs"}, remedy: []string{"bindings"}},
 	{name: "an address that all reach in clear", spoil: configured("record:", "listen: {address: \"0.0.0.0:3000\"}\nrecord:"), step: "configuration: address", cause: []string{"0.0.0.0:3000"}, remedy: []string{"listen.tls"}},
 	{name: "a client secret", spoil: environment("AZURE_CLIENT_SECRET", "canary-value"), step: "environment: variables", cause: []string{"AZURE_CLIENT_SECRET"}, remedy: []string{"federated credential"}},
+	{name: "a client secret of Terraform's", spoil: environment("ARM_CLIENT_SECRET", "canary-value"), step: "environment: variables", as: app.VerdictWarn, cause: []string{"ARM_CLIENT_SECRET", "not used"}, remedy: []string{"unset"}},
 	{name: "a proxy before the metadata", spoil: environment("HTTP_PROXY", "http://proxy:3128"), step: "environment: variables", as: app.VerdictWarn, cause: []string{"HTTP_PROXY", "managed"}, remedy: []string{"169.254.169.254", "NO_PROXY"}},
 	{name: "no key of the runners", spoil: environment("DRONE_SECRET", ""), step: "runners: keys", cause: []string{"there is no key"}, remedy: []string{"DRONE_SECRET"}},
 	{name: "a short key", spoil: environment("DRONE_SECRET", "canary-value"), step: "runners: keys", cause: []string{"12 bytes"}, remedy: []string{"openssl rand"}},
@@ -127,6 +131,8 @@ var brokenInstallations = []broken{
 	{name: "it is empty", spoil: file(""), step: payAssertion, cause: []string{"is empty"}, remedy: []string{"what projects the token"}, skips: onAssertion},
 	{name: "it is a directory", spoil: configured("DIR/token/token", "DIR/token"), step: payAssertion, cause: []string{"not a regular file"}, remedy: []string{"name the token's file"}, skips: onAssertion},
 	{name: "it is binary", spoil: file(strings.Repeat("\x00\xff", 600)), step: payAssertion, cause: []string{"does not hold a JWT"}, remedy: []string{"token alone"}, skips: onAssertion},
+	{name: "it begins with a mark that nobody sees", spoil: func(s *site) { s.write("\xef\xbb\xbf" + s.Assertion(emulator.AssertionOptions{})) }, step: payAssertion, cause: []string{"byte order mark"}, remedy: []string{"without one"}, skips: onAssertion},
+	{name: "there are quotation marks around it", spoil: func(s *site) { s.write(`"` + s.Assertion(emulator.AssertionOptions{}) + `"`) }, step: payAssertion, cause: []string{"quotation mark"}, remedy: []string{"token alone"}, skips: onAssertion},
 	{name: "it is huge", spoil: file(strings.Repeat("canary-value", 10_000)), step: payAssertion, cause: []string{"64 KiB"}, remedy: []string{"name the token's file"}, skips: onAssertion},
 	{name: "it is written by half", spoil: func(s *site) { a := s.Assertion(emulator.AssertionOptions{}); s.write(a[:len(a)/2]) }, step: payAssertion, cause: []string{"JWT"}, remedy: []string{"token alone"}, skips: onAssertion},
 	{name: "its signature is written by half", spoil: func(s *site) { a := s.Assertion(emulator.AssertionOptions{}); s.write(a[:len(a)-100]) }, step: payIssuer, cause: []string{"does not verify"}, remedy: []string{"by half"}, others: []string{payVault}, skips: onExchange},
@@ -178,6 +184,10 @@ var brokenInstallations = []broken{
 	{name: "a clock an hour behind for a managed identity alone", text: managedOnly, spoil: func(s *site) { s.ahead = -time.Hour }, step: "vaults: clock", cause: []string{"behind Key Vault's"}, remedy: []string{"NTP"}},
 	{name: "a clock of the day after tomorrow for a managed identity alone", text: managedOnly, spoil: func(s *site) { s.ahead = 25 * time.Hour }, step: "identity vm: token for vault.azure.net",
 		cause: []string{"out of date", "clock is ahead"}, remedy: []string{"NTP"}, others: []string{"vaults: clock"}, skips: []string{"vault sign: read"}},
+	{name: "no metadata service", spoil: fault(func(*site) emulator.Target { return emulator.Metadata() }, emulator.Fault{Kind: emulator.Reset}), text: managedAlone("22220001-3333-4444-8555-666677778888"), step: "identity vm: token for vault.azure.net",
+		cause: []string{"identity endpoint", "broke"}, remedy: []string{"machine in Azure", "network policy", "169.254.169.254"}, skips: []string{"vault sign: read"}},
+	{name: "a metadata service that is silent", spoil: fault(func(*site) emulator.Target { return emulator.Metadata() }, emulator.Fault{Kind: emulator.Hang}), text: managedAlone("22220002-3333-4444-8555-666677778888"), step: "identity vm: token for vault.azure.net",
+		cause: []string{"identity endpoint", "no answer"}, remedy: []string{"machine in Azure", "network policy", "169.254.169.254"}, skips: []string{"vault sign: read"}},
 	{name: "no such managed identity", spoil: configured(vmClient, "33330000-3333-4444-8555-666677778888"), step: "identity vm: token for vault.azure.net", cause: []string{"identity endpoint"}, remedy: []string{"assign the managed identity"}, skips: []string{"vault sign: read"}},
 
 	{name: "a vault of another tenant", spoil: func(s *site) {

@@ -57,6 +57,9 @@ func (d *Doctor) examineEnvironment(_ context.Context, f *Finding) {
 	for _, w := range overridden(d.config, d.env.Getenv) {
 		f.warn(w, "unset the variable, or take the word out of the configuration")
 	}
+	for _, w := range entra.Stray(d.env.Getenv) {
+		f.warn(w, "unset the variable, and delete the credential in Entra if nobody else needs it")
+	}
 	d.examineProxy(f)
 }
 

@@ -30,3 +30,14 @@ func CheckEnvironment(getenv func(string) string) error {
 	}
 	return errors.Join(problems...)
 }
+
+// Stray warns of long-lived credentials under the names of Terraform's provider, which nothing here and nothing of the SDK reads.
+// They are no reason to refuse: on a machine where Terraform runs they may be somebody's on purpose.
+func Stray(getenv func(string) string) (warnings []string) {
+	for _, name := range []string{"ARM_CLIENT_SECRET", "ARM_CLIENT_CERTIFICATE", "ARM_CLIENT_CERTIFICATE_PATH", "ARM_CLIENT_CERTIFICATE_PASSWORD"} {
+		if getenv(name) != "" {
+			warnings = append(warnings, name+" is set but not used: drone-entra needs no long-lived credential, and one does not belong beside it")
+		}
+	}
+	return warnings
+}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -95,6 +96,10 @@ func (i *Identity) answered(status, code int) *secret.Error {
 // unreached explains why there was no answer.
 func (i *Identity) unreached(err error) *secret.Error {
 	kind, reason, what := unanswered(err)
+	if i.options.Managed && (reason == secret.ReasonNetwork || reason == secret.ReasonTimeout) && !errors.As(err, new(*secret.ProxyError)) {
+		what, _, _ = strings.Cut(what, ": ") // the rest is a remedy for the way to Entra
+		what += ": look whether this is a machine in Azure, as there are managed identities nowhere else, and whether a network policy blocks 169.254.169.254"
+	}
 	return secret.Fail(kind, reason, fmt.Sprintf("%s: %s: %s", i, i.who(), what))
 }
 

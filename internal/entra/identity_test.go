@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +59,27 @@ func TestAStrayCredentialIsRefused(t *testing.T) {
 		"AZURE_AUTHORITY_HOST": "https://login.microsoftonline.com/"}
 	if err := entra.CheckEnvironment(func(name string) string { return webhook[name] }); err != nil {
 		t.Errorf("what the webhook sets is refused: %v", err)
+	}
+}
+
+// Terraform's names are warned of, one by one, and refused by nothing.
+func TestTerraformsCredentialIsWarnedOf(t *testing.T) {
+	set := func(names ...string) func(string) string {
+		return func(asked string) string {
+			if slices.Contains(names, asked) {
+				return "hunter2"
+			}
+			return ""
+		}
+	}
+	for _, name := range []string{"ARM_CLIENT_SECRET", "ARM_CLIENT_CERTIFICATE", "ARM_CLIENT_CERTIFICATE_PATH", "ARM_CLIENT_CERTIFICATE_PASSWORD"} {
+		warnings := entra.Stray(set(name))
+		if len(warnings) != 1 || !strings.HasPrefix(warnings[0], name+" is set") || strings.Contains(warnings[0], "hunter2") || entra.CheckEnvironment(set(name)) != nil {
+			t.Errorf("%s: %q", name, warnings)
+		}
+	}
+	if warnings := entra.Stray(set("ARM_CLIENT_ID", "ARM_TENANT_ID", "ARM_USE_OIDC", "AZURE_CLIENT_ID")); warnings != nil {
+		t.Errorf("%q", warnings)
 	}
 }
 
