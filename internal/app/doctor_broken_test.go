@@ -121,6 +121,7 @@ var brokenInstallations = []broken{
 	{name: "a client secret", spoil: environment("AZURE_CLIENT_SECRET", "canary-value"), step: "environment: variables", cause: []string{"AZURE_CLIENT_SECRET"}, remedy: []string{"federated credential"}},
 	{name: "a client secret of Terraform's", spoil: environment("ARM_CLIENT_SECRET", "canary-value"), step: "environment: variables", as: app.VerdictWarn, cause: []string{"ARM_CLIENT_SECRET", "not used"}, remedy: []string{"unset"}},
 	{name: "a proxy before the metadata", spoil: environment("HTTP_PROXY", "http://proxy:3128"), step: "environment: variables", as: app.VerdictWarn, cause: []string{"HTTP_PROXY", "managed"}, remedy: []string{"169.254.169.254", "NO_PROXY"}},
+	{name: "a proxy's address that can't be read", spoil: environment("HTTPS_PROXY", "http://canary-value:canary%value@proxy:3128"), step: "environment: variables", as: app.VerdictWarn, cause: []string{"HTTPS_PROXY", "ignored"}, remedy: []string{"http://HOST:PORT"}},
 	{name: "no key of the runners", spoil: environment("DRONE_SECRET", ""), step: "runners: keys", cause: []string{"there is no key"}, remedy: []string{"DRONE_SECRET"}},
 	{name: "a short key", spoil: environment("DRONE_SECRET", "canary-value"), step: "runners: keys", cause: []string{"12 bytes"}, remedy: []string{"openssl rand"}},
 	{name: "the record's directory", spoil: configured("DIR/audit.jsonl", "DIR/nowhere/audit.jsonl"), step: "record: place", cause: []string{"no directory"}, remedy: []string{"make it"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -63,8 +64,18 @@ func (d *Doctor) examineEnvironment(_ context.Context, f *Finding) {
 	d.examineProxy(f)
 }
 
-// examineProxy warns where the way to the metadata endpoint, which is plain HTTP, leads through a proxy.
+// examineProxy warns where the way to the metadata endpoint, which is plain HTTP, leads through a proxy; and of an address that
+// can't be read, which the standard library ignores without a word. It may have a login in it, and is not shown.
 func (d *Doctor) examineProxy(f *Finding) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		value := d.env.Getenv(name)
+		if _, err := url.Parse(value); err == nil {
+			continue
+		}
+		if _, err := url.Parse("http://" + value); err != nil { // as it may be written, too
+			f.warn(name+" is set and is no URL: it is ignored, and Entra and the vaults are asked without a proxy", "write it as http://HOST:PORT")
+		}
+	}
 	managed := false
 	for _, i := range d.config.Identities {
 		managed = managed || i.Managed || i.AssertionManaged != ""

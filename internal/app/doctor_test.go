@@ -240,7 +240,7 @@ func TestDoctorLeavesNothingBehind(t *testing.T) {
 func TestDoctorOfAProxy(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, two)
-	s.env["http_proxy"] = "http://proxy:3128"
+	s.env["http_proxy"], s.env["https_proxy"] = "http://proxy:3128", "proxy:3128" // which is taken, too
 	for no, want := range map[string]app.Verdict{
 		"": app.VerdictWarn, "localhost,169.254.169.25": app.VerdictWarn, "10.0.0.0/8": app.VerdictWarn,
 		"localhost, 169.254.169.254": app.VerdictOK, "169.254.0.0/16": app.VerdictOK, "*": app.VerdictOK,
