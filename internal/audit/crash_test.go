@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/drone-entra/drone-entra/internal/audit"
 	"github.com/drone-entra/drone-entra/secret"
@@ -141,7 +142,7 @@ func childFull(r *audit.Record, file string) int {
 	}
 	limit(1 << 30)
 	for r.Record(context.Background(), release(3)) != nil {
-		syscall.Nanosleep(&syscall.Timespec{Nsec: 1e7}, nil) // until it heals alone; the parent's deadline ends it
+		<-time.After(10 * time.Millisecond) // until it heals alone; the parent's deadline ends it
 	}
 	return 0
 }
