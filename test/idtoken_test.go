@@ -201,7 +201,7 @@ func TestAKeyThatSignsLater(t *testing.T) {
 	f.good(t)
 }
 
-// A reload that adds a token or a key keeps what is there: nobody exchanges again what is still good.
+// A reload that adds a token, a pool of the issuer or a key keeps what is there: nobody exchanges again what is still good.
 func TestAReloadKeepsTheIdentitiesItDoesNotChange(t *testing.T) {
 	t.Parallel()
 	i, f := startOwn(t, emulator.Options{})
@@ -209,6 +209,7 @@ func TestAReloadKeepsTheIdentitiesItDoesNotChange(t *testing.T) {
 	f.good(t)
 	mine, theirs := i.TokenRequests(appClient), i.TokenRequests(clientID)
 	f.edit(t, "vaults:\n", "tokens:\n  aws: {audience: sts.amazonaws.com}\nvaults:\n", false)
+	f.edit(t, "keys: [{key: sign/", "pools: [default], keys: [{key: sign/", false)
 	f.edit(t, `"own/*"]`, `"own/*", "tokens/aws"]`, true)
 	f.configured(t, 2)
 	f.minted(t, f.app(), "tokens/aws")

@@ -63,9 +63,9 @@ func mint(i *issuer.Issuer, ask issuer.Ask) token.Mint {
 // keyPath names a key as the configuration does.
 func keyPath(k config.IssuerKey) string { return k.Vault + "/" + k.Name + "@" + k.Version }
 
-// unplaced is the issuer without where it was written, which makes no difference.
+// unplaced is the issuer without where it was written and which pools may have what it signs: neither is in an assertion.
 func unplaced(c config.Issuer) config.Issuer {
-	c.At = ""
+	c.At, c.Pools = "", nil
 	c.Keys = slices.Clone(c.Keys)
 	for i := range c.Keys {
 		c.Keys[i].At = ""

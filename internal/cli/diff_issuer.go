@@ -71,7 +71,7 @@ func namesOf[V any](a, b map[string]V) []string {
 	return slices.Compact(names)
 }
 
-// issuerChanges compares who signs, for which server and with which keys. Whoever trusts the issuer has to know of each.
+// issuerChanges compares who signs, for which server and its pools, and with which keys. Whoever trusts the issuer has to know of each.
 func issuerChanges(older, newer *config.Config) (list []doorChange) {
 	a, b := older.Issuer, newer.Issuer
 	if b == nil {
@@ -84,14 +84,17 @@ func issuerChanges(older, newer *config.Config) (list []doorChange) {
 		list = append(list, doorChange{"issuer", b.URL, fmt.Sprintf(format, args...), at})
 	}
 	if a == nil {
-		add(b.At, "is new, for server %s", b.Server)
-		a = &config.Issuer{URL: b.URL, Server: b.Server}
+		add(b.At, "is new, for server %s, pools %s", b.Server, stated(b.Pools))
+		a = &config.Issuer{URL: b.URL, Server: b.Server, Pools: b.Pools}
 	}
 	if a.URL != b.URL {
 		add(b.At, "url was %s", a.URL)
 	}
 	if a.Server != b.Server {
 		add(b.At, "server was %s, is %s", a.Server, b.Server)
+	}
+	if !slices.Equal(a.Pools, b.Pools) {
+		add(b.At, "pools were %s, are %s", stated(a.Pools), stated(b.Pools))
 	}
 	was, is := issuerKeys(a), issuerKeys(b)
 	for _, name := range namesOf(was, is) {
@@ -107,6 +110,14 @@ func issuerChanges(older, newer *config.Config) (list []doorChange) {
 		}
 	}
 	return list
+}
+
+// stated lists pools. None at all is no empty list: then every pool may have what the issuer signs.
+func stated(pools []string) string {
+	if pools == nil {
+		return "not stated"
+	}
+	return strings.Join(pools, ", ")
 }
 
 // issuerKeys finds an issuer's keys by name, as the configuration has it.

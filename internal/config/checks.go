@@ -24,6 +24,7 @@ const (
 	ruleOpensIdentity    = "token-opens-identity"
 	ruleWithoutTarget    = "environment-without-target"
 	ruleClientMissing    = "client-missing"
+	ruleIssuerPools      = "issuer-pools"
 )
 
 // CheckRule describes one of the checks for people. Its ID stands in JSON and SARIF, where people suppress findings by
@@ -44,6 +45,7 @@ func Checks() []CheckRule {
 		{secret.LintForkAccess, "warning", "A pull request from a fork may read the secrets of a binding."},
 		{rulePersonOnly, "warning", "An event proves a person and never a commit, and the binding takes anybody."},
 		{ruleOpensIdentity, "warning", "A build can exchange a token for the one of an identity, and read past the bindings."},
+		{ruleIssuerPools, "warning", "Several pools get what the issuer signs for, and nothing says that they are of one Drone server."},
 		{ruleRegistryAny, "warning", "A token gives the identity's whole rights in a registry."},
 		{ruleWithoutTarget, "warning", "What needs a deploy target is given on an event that has none."},
 		{ruleClientMissing, "warning", "A repository gets something through an identity that has no client for it."},

@@ -76,8 +76,9 @@ type Identity struct {
 
 // Issuer is our own OIDC issuer: who it is in every assertion, and the keys that sign. Entra compares URL byte for byte.
 type Issuer struct {
-	URL    string // "iss"; https, a slash at the end is part of it
-	Server string // which Drone server, in every subject
+	URL    string   // "iss"; https, a slash at the end is part of it
+	Server string   // which Drone server, in every subject
+	Pools  []string // whose runners belong to Server, sorted; nil: the files do not say
 	Keys   []IssuerKey
 	At     string
 }

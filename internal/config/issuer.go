@@ -30,7 +30,7 @@ func (b *builder) buildIssuer() *Issuer {
 		b.errorf(s.place, "%q can't be the server in a subject: it has letters, digits, dots and dashes, at most %d; write its host's name alone, as in drone.acme.example",
 			clip(s.value), maxServer)
 	}
-	return &Issuer{URL: d.url.value, Server: d.server.value, Keys: b.issuerKeys(d), At: b.line(d.place)}
+	return &Issuer{URL: d.url.value, Server: d.server.value, Pools: b.serverPools(d), Keys: b.issuerKeys(d), At: b.line(d.place)}
 }
 
 // notIssuer says why a URL can't be our issuer, or nothing. Whatever is accepted stays as it was written: Entra compares

@@ -12,13 +12,14 @@ import (
 type issuer struct {
 	head
 	url, server text
+	pools       texts
 	keys        list[issuerKey, *issuerKey]
 }
 
 func (i *issuer) read(r *reader, n *yaml.Node) { r.object(n, i) }
 func (*issuer) what() string                   { return "issuer" }
 func (i *issuer) fields() []field {
-	return []field{{"url", &i.url, required}, {"server", &i.server, required}, {"keys", &i.keys, required}}
+	return []field{{"url", &i.url, required}, {"server", &i.server, required}, {"pools", &i.pools, optional}, {"keys", &i.keys, required}}
 }
 
 // refuses catches what an assertion or a token says of its subject.

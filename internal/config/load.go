@@ -139,6 +139,7 @@ func (b *builder) build() *Config {
 	b.confine()
 	b.buildRules(&cfg.Rules)
 	b.useTokens(&cfg.Rules)
+	b.issuerPools(cfg)
 	b.warnOpening(cfg)
 	cfg.Expect = b.buildExpectations()
 	b.buildProgram(cfg)
