@@ -73,6 +73,7 @@ func TestAColdCrowdMakesOneReadAndOneToken(t *testing.T) {
 	a.shared.Set("ci-token", "v1")
 	release := a.Fault(a.shared.Secret("ci-token"), emulator.Fault{Kind: emulator.Hold})
 	var wg, asked sync.WaitGroup
+	start := time.Now()
 	for range 2000 {
 		asked.Add(1)
 		wg.Go(func() {
@@ -83,7 +84,6 @@ func TestAColdCrowdMakesOneReadAndOneToken(t *testing.T) {
 		})
 	}
 	asked.Wait()
-	start := time.Now()
 	release()
 	wg.Wait()
 	// Each second that this machine needed may have made one more read, and the first needs a challenge.

@@ -320,18 +320,18 @@ func TestDevTwiceAtOnce(t *testing.T) {
 	t.Parallel()
 	first := background(t, nil, "dev")
 	at := first.says(t, endpointPattern)
-	if !strings.HasSuffix(at[1], ":3000") { // something else had it, and gives it back at some time
-		var held net.Listener
-		eventually(t, "an end of what listens on 127.0.0.1:3000", func() bool {
-			var err error
-			held, err = net.Listen("tcp", "127.0.0.1:3000")
-			return err == nil
-		})
-		defer held.Close()
-	}
-	second := background(t, nil, "dev")
+	var second *live
+	var other []string
+	eventually(t, "a second one that finds 127.0.0.1:3000 taken", func() bool {
+		// Something else than the first one may have it, and give it back at any time.
+		if held, err := net.Listen("tcp", "127.0.0.1:3000"); err == nil {
+			defer held.Close()
+		}
+		second = background(t, nil, "dev")
+		other = second.says(t, endpointPattern)
+		return !strings.HasSuffix(other[1], ":3000")
+	})
 	moved := second.says(t, `127\.0\.0\.1:3000 is taken, so the extension listens on (127\.0\.0\.1:\d+)`)
-	other := second.says(t, endpointPattern)
 	if at[1] == other[1] || !strings.HasSuffix(other[1], moved[1]) {
 		t.Errorf("they listen on %s and %s", at[1], other[1])
 	}

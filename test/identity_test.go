@@ -231,7 +231,7 @@ func TestI4ATokenServesUntilItEnds(t *testing.T) {
 	for name, fault := range map[string]emulator.Fault{"429": {Status: 429, RetryAfter: 20 * time.Second}, "503": {Status: 503}, "hangs": {Kind: emulator.Hang}} {
 		t.Run("I4 "+name, func(t *testing.T) {
 			t.Parallel()
-			f := startFaulty(t, one+"limits: {budget: 3s, drain: 1s}\n", on(t, emulator.Options{TokenLifetime: 10 * time.Second}))
+			f := startFaulty(t, one+hanging, on(t, emulator.Options{TokenLifetime: 20 * time.Second}))
 			f.good(t)
 			remove := f.Emulator.Fault(emulator.TokenEndpoint(), fault)
 			served := 0

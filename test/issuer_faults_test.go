@@ -189,7 +189,7 @@ func TestAKeyThatHangs(t *testing.T) {
 	t.Parallel()
 	i := newIssuing(t, emulator.Options{})
 	i.trust(appClient, "drone:"+issuerServer+":repo:1")
-	f := startFaulty(t, i.each([]string{appClient})+"limits: {budget: 3s, drain: 1s}\n", i.on())
+	f := startFaulty(t, i.each([]string{appClient})+hanging, i.on())
 	f.fill("kv-own/db")
 	remove := i.Fault(i.sign.Target(), emulator.Fault{Kind: emulator.Hang})
 	for range 2 {

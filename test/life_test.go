@@ -37,8 +37,10 @@ func TestS1ToldToEndWithRequestsInFlight(t *testing.T) {
 			}
 		})
 	}
-	if err := f.Emulator.Await(t.Context(), inFlight, v.Host(), "/secrets/s"); err != nil {
-		t.Fatal(err)
+	for i := range inFlight { // each by itself: a read that is held for long is tried again, and would count for two
+		if err := f.Emulator.Await(t.Context(), 1, v.Host(), fmt.Sprintf("/secrets/s%d/", i)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	f.signal(syscall.SIGTERM)
 	f.await("draining")

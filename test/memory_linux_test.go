@@ -226,7 +226,7 @@ func (s *server) holds(t *testing.T, when string, texts []string, most int) {
 	t.Helper()
 	for _, text := range slices.Compact(texts) {
 		n, around := s.copies(t, text)
-		for try := 0; n > most && try < 5; try++ {
+		for try := 0; n > most && try < 50; try++ {
 			time.Sleep(100 * time.Millisecond)
 			n, around = s.copies(t, text)
 		}

