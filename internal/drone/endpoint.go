@@ -46,6 +46,9 @@ type EndpointOptions struct {
 	Config   string        // SHA-256 of the configuration in force, for the record
 }
 
+// takeTime is what a client has to take his answer, after the time that it may take to be made.
+const takeTime = 10 * time.Second
+
 // NewEndpoint makes the handler for the calls.
 // Of two calls with the same Accept the last one counts.
 func NewEndpoint(o EndpointOptions, calls ...Call) *Endpoint {
@@ -63,6 +66,8 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Request-Id", x.caller.ID)
 	ctx, cancel := context.WithTimeout(r.Context(), e.budget)
 	defer cancel()
+	// A writer that knows no deadlines, as a test's, has none.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(e.budget + takeTime))
 	// From here the budget runs. It does not bound the reading of the body, which has no context: the server does.
 	data, err := x.run(ctx)
 	if err != nil {

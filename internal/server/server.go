@@ -26,8 +26,10 @@ const (
 	defaultConnections    = 1024
 	defaultReadTimeout    = 10 * time.Second
 	defaultWriteTimeout   = 30 * time.Second // above the 20 s in which every request is answered
-	defaultIdleTimeout    = 75 * time.Second // above the 60 s that load balancers keep a connection, so that they close first
-	defaultDrain          = 25 * time.Second // a request that came last still has its 20 s
+	// above the 90 s for which Go's clients, as runners are, keep a connection, and the 60 s of load balancers: a request that
+	// meets the end of its connection is lost, so it has to be they who close first
+	defaultIdleTimeout = 100 * time.Second
+	defaultDrain       = 25 * time.Second // a request that came last still has its 20 s
 )
 
 const (
