@@ -216,7 +216,7 @@ func TestNoRecordNoSecret(t *testing.T) {
 	}
 }
 
-func TestPanicsAreCaughtAndTheirValueDropped(t *testing.T) {
+func TestS3PanicsAreCaughtAndTheirValueDropped(t *testing.T) {
 	for about, wreck := range map[string]func(*desk){
 		"policy": func(d *desk) { d.Policy = nil },
 		"source": func(d *desk) {

@@ -65,6 +65,7 @@ type page struct {
 			Retry          time.Time
 			Hedged         int
 		}
+		Probe struct{ Problem string }
 	}
 	Record      struct{ Problem string }
 	Config      struct{ SHA256 string }

@@ -204,45 +204,6 @@ func TestV4Refused(t *testing.T) {
 	}
 }
 
-// Many ask for one secret that nobody has read yet: they share the reading of it, and one token.
-func TestV8ManyAskAtOnce(t *testing.T) {
-	t.Parallel()
-	f := startFaulty(t, doors+"limits: {in_flight: 1000, drain: 1s}\n")
-	f.fill("kv-faulty/db")
-	const all, together = 1000, 100
-	began, before := time.Now(), len(f.events())
-	var group sync.WaitGroup
-	for worker := range together {
-		group.Go(func() {
-			for i := range all / together {
-				b := push("acme/app").number(4711) // one build; its steps differ in a field that decides nothing
-				b.build.Message = fmt.Sprint(worker, " ", i)
-				if value, err := f.find(b, "strict/db"); err != nil || value != f.valueAt(t, "kv-faulty/db") {
-					t.Errorf("got %q, %v", value, err)
-				}
-			}
-		})
-	}
-	group.Wait()
-	seconds := int(time.Since(began)/time.Second) + 1
-	if reads := f.Emulator.Count("kv-faulty.vault.azure.net", "/secrets/db"); reads > 1+seconds { // the first is the challenge
-		t.Errorf("%d reads in %d s", reads, seconds)
-	}
-	if tokens := f.Emulator.TokenRequests(clientID); tokens != 1 {
-		t.Errorf("%d tokens were asked for", tokens)
-	}
-	released := 0
-	for _, e := range f.events()[before:] {
-		if e.Outcome == "released" {
-			released++
-		}
-	}
-	if released != all {
-		t.Errorf("%d of %d answers are on record", released, all)
-	}
-	f.good(t)
-}
-
 // The first of those who wait goes away; the others still get theirs. Meanwhile another vault answers as ever.
 func TestV9AndV10WaitingForAVaultThatHangs(t *testing.T) {
 	t.Parallel()
@@ -270,7 +231,7 @@ func TestV9AndV10WaitingForAVaultThatHangs(t *testing.T) {
 			}
 		})
 	}
-	for range 20 {
+	for range 5 {
 		if value, err := f.find(f.next(), "shared/ci-token"); err != nil || value == "" {
 			t.Errorf("V10: the other vault's secret: %q, %v", value, err)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // Neither the answer nor the log tells a panic's value, and nobody else notices.
-func TestPanic(t *testing.T) {
+func TestS3APanicOfAHandler(t *testing.T) {
 	const secret = "hunter2-hunter2"
 	r := start(t, nil)
 	r.Swap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
