@@ -180,6 +180,11 @@ func (s *server) expectOf(t *testing.T, key string, b build, path, name string, 
 	t.Helper()
 	before := len(s.events())
 	value, err := s.findAs(key, b, path, name)
+	defer func() {
+		if t.Failed() {
+			t.Logf("the answer was %.40q, %v", value, err)
+		}
+	}()
 	e := s.latest(t, before)
 	if e.Kind != "secret" || e.Outcome != want.outcome() || e.Reason != want.reason {
 		t.Errorf("on record is %s, %s: %q, want %s: %q\n%s", e.Kind, e.Outcome, e.Reason, want.outcome(), want.reason, e.Line)

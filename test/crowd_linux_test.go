@@ -15,17 +15,20 @@ import (
 )
 
 // atOnce has each message sent over a connection of its own, and only then, with all of them open, takes the answers, in
-// any order. The race detector knows no more than 8,128 goroutines, so some hundreds of them share the connections.
+// any order. The race detector knows no more than 8,128 goroutines, so a few share the connections.
+//
+// Tests with as much to do as these take all processors, so nothing runs beside them: others would wait for seconds.
 func (s *server) atOnce(t *testing.T, messages []*message, take func(*http.Response)) {
 	t.Helper()
-	const hands = 200
+	const hands = 50
 	conns := make([]net.Conn, len(messages))
 	var sent, taken sync.WaitGroup
-	share := func(group *sync.WaitGroup, do func(i int) error) {
+	share := func(group *sync.WaitGroup, do func(i int, in *bufio.Reader) error) {
 		for hand := range hands {
 			group.Go(func() {
+				in := bufio.NewReader(nil)
 				for i := hand; i < len(conns); i += hands {
-					if err := do(i); err != nil {
+					if err := do(i, in); err != nil {
 						t.Errorf("connection %d: %v", i, err)
 					}
 				}
@@ -40,18 +43,19 @@ func (s *server) atOnce(t *testing.T, messages []*message, take func(*http.Respo
 			}
 		}
 	}()
-	share(&sent, func(i int) (err error) {
+	share(&sent, func(i int, _ *bufio.Reader) (err error) {
 		if conns[i], err = net.DialTimeout("tcp", s.Address, patience); err == nil {
 			_ = conns[i].SetDeadline(time.Now().Add(3 * patience))
 			_, err = conns[i].Write(messages[i].bytes())
 		}
 		return err
 	})
-	share(&taken, func(i int) error {
+	share(&taken, func(i int, in *bufio.Reader) error {
 		if conns[i] == nil {
 			return nil
 		}
-		response, err := http.ReadResponse(bufio.NewReader(conns[i]), nil)
+		in.Reset(conns[i])
+		response, err := http.ReadResponse(in, nil)
 		if err != nil {
 			return err
 		}
@@ -78,14 +82,13 @@ func data(key string, response *http.Response) string {
 // Ten thousand ask for one secret that nobody has read yet, each over a connection of his own: all are answered, by one
 // reading a second at most and with one token, and it all fits into memory.
 func TestV8ManyAskAtOnce(t *testing.T) {
-	t.Parallel()
 	const most = 128 << 10 // KiB
 	asks := 10_000
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		t.Fatal(err)
 	}
-	if room := int(min(files.Cur, 1<<20)) - 2_000; room < asks { // the other tests beside this one need some
+	if room := int(min(files.Cur, 1<<20)) - 500; room < asks { // the emulator and the test itself need some
 		asks = max(room, 100)
 		t.Logf("only %d files may be open, so only %d ask", files.Cur, asks)
 	}
@@ -115,13 +118,12 @@ func TestV8ManyAskAtOnce(t *testing.T) {
 		t.Errorf("%d of %d answers are on record", released, asks)
 	}
 	f.fits(t, most)
-	f.good(t)
+	f.finds(t, f.next(), "shared/ci-token", f.valueAt(t, "kv-shared/ci-token"))
 }
 
 // Whoever holds a key asks in the name of ever new repositories for ever new names: nothing of them stays in memory but the
 // signature, which is remembered for minutes so that its repetitions are counted, and the page of an operator does not grow.
 func TestR4EverNewNamesTakeNoMemory(t *testing.T) {
-	t.Parallel()
 	const round, most = 16 * 313, 10 << 10 // KiB, for two rounds: a kilobyte for each request
 	f := startFaulty(t, one, withoutRace())
 	f.good(t)
@@ -175,5 +177,5 @@ func TestR4EverNewNamesTakeNoMemory(t *testing.T) {
 	if denied := count(f.events(), "denied"); denied != n {
 		t.Errorf("%d of %d are on record", denied, n)
 	}
-	f.good(t)
+	f.finds(t, f.next(), "shared/ci-token", f.valueAt(t, "kv-shared/ci-token"))
 }
