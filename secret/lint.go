@@ -125,6 +125,7 @@ func (l *linter) reachable(b *binding) bool {
 // The default branch is tried as a name that no rule holds, with one segment, two, and so on: a deny of "*" would
 // catch the first, not the second.
 func (l *linter) given(s *search, b *binding) bool {
+	s.deepen()
 	for n := range s.depth {
 		s.q.DefaultBranch = strings.Repeat(anything+"/", n) + anything
 		if _, _, ok := s.giver(b); ok || s.tries >= maxTries {

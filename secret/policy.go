@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 )
 
 // Policy is a compiled, immutable set of rules. The zero Policy denies everything.
@@ -16,6 +17,9 @@ type Policy struct {
 	denies   []deny
 	byRepo   index // of bindings
 	denyRepo index // of denies
+
+	deepOnce sync.Once
+	deep     map[string]int // see depths
 }
 
 // vault is what Decide and Admit need to know of an alias.

@@ -83,6 +83,7 @@ func (p *Policy) promising(s *search, yield func(*binding) bool) {
 type search struct {
 	p      *Policy
 	q      Question
+	denies int    // how deep a deny can tell apart
 	depth  int    // "**" stands for up to so many segments
 	letter string // one that stands in no pattern of a secret's name
 	tries  int
@@ -98,25 +99,15 @@ type search struct {
 // reads.
 func (p *Policy) newSearch(q Question) *search {
 	q.DefaultBranch = cmp.Or(q.DefaultBranch, "main")
-	s := &search{p: p, q: q, depth: 2, letter: "x"}
+	s := &search{p: p, q: q, denies: 2, letter: "x"}
 	var names strings.Builder
 	for i := range p.denies {
 		d := &p.denies[i]
-		for _, r := range d.Repos {
-			s.depth = max(s.depth, len(r.Slug.segments)+1)
-		}
-		for _, c := range d.When {
-			for _, pattern := range slices.Concat(c.Branches, c.Tags, c.Into, c.DeployTo, c.Cron) {
-				s.depth = max(s.depth, len(pattern.segments)+1)
-			}
-		}
+		s.denies = max(s.denies, depth(d.Repos, d.When))
 		for _, r := range d.Read {
 			names.WriteString(r.name)
 		}
 	}
-	// Each "**" is tried with every depth, so the bound keeps a deny of absurd depth from making every search
-	// hopeless.
-	s.depth = min(s.depth, 12)
 	// A secret's name must parse, so "?" can't stand for its star: a letter that no deny's read holds does the same.
 	for _, c := range "xzqjkvwy0123456789abcdefghilmnoprstu" {
 		if !strings.ContainsRune(names.String(), c) {
@@ -124,7 +115,54 @@ func (p *Policy) newSearch(q Question) *search {
 			break
 		}
 	}
+	s.deepen()
 	return s
+}
+
+// depth is one segment more than the deepest pattern has: what is as deep as that, no pattern without "**" matches.
+func depth(repos []RepoPattern, when []Condition) (n int) {
+	for _, r := range repos {
+		n = max(n, len(r.Slug.segments)+1)
+	}
+	for _, c := range when {
+		for _, pattern := range slices.Concat(c.Branches, c.Tags, c.Into, c.DeployTo, c.Cron) {
+			n = max(n, len(pattern.segments)+1)
+		}
+	}
+	return n
+}
+
+// deepen sets how deep the question has to look. A name alone is ambiguous where two bindings map it differently, so a build
+// that one of them does not match may be as deep as the other's patterns.
+//
+// Each "**" is tried with every depth, so the bound keeps a rule of absurd depth from making every search hopeless.
+func (s *search) deepen() {
+	s.depth = s.denies
+	if _, alone, _ := asked("", s.q.Secret); alone != "" {
+		s.depth = max(s.depth, s.p.depths()[alone])
+	}
+	s.depth = min(s.depth, 12)
+}
+
+// depths returns the depth of the bindings that map a name, for each name that several map. It is made when somebody first asks
+// about all builds, which no request does.
+func (p *Policy) depths() map[string]int {
+	p.deepOnce.Do(func() {
+		p.deep = map[string]int{}
+		first := map[string]int{}
+		for i := range p.bindings {
+			b := &p.bindings[i]
+			n := depth(b.Repos, b.When)
+			for name := range b.Names {
+				if before, again := first[name]; again {
+					p.deep[name] = max(p.deep[name], before, n)
+				} else {
+					first[name] = n
+				}
+			}
+		}
+	})
+	return p.deep
 }
 
 // worth tells whether the binding is worth a search.
@@ -147,6 +185,7 @@ func (s *search) worth(b *binding) bool {
 // up.
 func (s *search) giver(b *binding) (found Request, ref Ref, ok bool) {
 	s.tries, s.denied = 0, nil
+	s.deepen()
 	when := b.conditions()
 	if e := s.q.Build.Event; e != "" {
 		all := when

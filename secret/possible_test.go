@@ -114,6 +114,29 @@ func TestGiversStop(t *testing.T) {
 	}
 }
 
+// A name that two bindings map differently is ambiguous for whoever both name, and not for a repository that is deeper than one
+// of them goes.
+func TestANameIsGivenWhereItIsNotAmbiguous(t *testing.T) {
+	rules := secret.Rules{Vaults: theVaults}
+	for _, c := range []struct {
+		id, repos string
+		ref       secret.Ref
+	}{{"all", "**", secret.Ref{Vault: "v1", Name: "db"}}, {"flat", "*/*/*", secret.Ref{Vault: "v1", Name: "db", Key: "k"}}, {"two", "*/*", secret.Ref{Vault: "v2", Name: "db"}}} {
+		b := secret.Binding{ID: c.id, Names: map[string]secret.Ref{"n": c.ref}}
+		b.Repos = repos(c.repos)
+		rules.Bindings = append(rules.Bindings, b)
+	}
+	policy := must(secret.NewPolicy(rules))
+	if ids, _ := givers(policy, secret.Question{Secret: "n"}); !slices.Equal(ids, []string{"all"}) {
+		t.Errorf("given by %q", ids)
+	}
+	policy.Lint(func(f secret.Finding) {
+		if f.Binding == "all" && f.Lint == secret.LintAmbiguous {
+			t.Errorf("of the binding that gives it is said: %s", f.Text)
+		}
+	})
+}
+
 // A question that would take for ever is given up, and says so.
 func TestGiversGiveUp(t *testing.T) {
 	many := func(prefix string) (all []string) {
