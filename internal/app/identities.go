@@ -58,11 +58,16 @@ func (g *generation) openOrBreak(name string, before *generation, env Env, log z
 		g.identities[name] = before.identities[name]
 		return nil
 	}
-	g.identities[name] = entra.NewBroken(entra.Options{
-		Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Clients: c.Clients, Cloud: c.Cloud, Managed: c.Managed,
-		AssertionFile: c.AssertionFile, AssertionManaged: c.AssertionManaged, Now: env.Now, Log: log,
-	}, is.problem)
+	g.identities[name] = entra.NewBroken(stated(name, c, env, log), is.problem)
 	return nil
+}
+
+// stated are the options of an identity as the configuration has them, without what the environment adds.
+func stated(name string, c config.Identity, env Env, log zerolog.Logger) entra.Options {
+	return entra.Options{
+		Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Clients: c.Clients, Cloud: c.Cloud, Managed: c.Managed,
+		AssertionFile: c.AssertionFile, AssertionManaged: c.AssertionManaged, Transport: env.Transport, Now: env.Now, Log: log,
+	}
 }
 
 // usable is the first problem if no vault and no token has an identity that could be opened: nothing could be served then.
@@ -87,10 +92,7 @@ func (g *generation) usable() error {
 // leave out comes from the environment, where the workload identity webhook of Kubernetes puts it.
 func (g *generation) openIdentity(name string, before *generation, env Env, log zerolog.Logger) error {
 	c := g.config.Identities[name]
-	o := entra.Options{
-		Name: name, TenantID: c.TenantID, ClientID: c.ClientID, Clients: c.Clients, Cloud: c.Cloud, Managed: c.Managed,
-		AssertionFile: c.AssertionFile, AssertionManaged: c.AssertionManaged, Transport: env.Transport, Now: env.Now, Log: log,
-	}
+	o := stated(name, c, env, log)
 	if err := fromEnvironment(&o, c, env.Getenv); err != nil {
 		return placed(c.At, fmt.Errorf("identity %s: %w", name, err))
 	}
