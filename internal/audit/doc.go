@@ -2,8 +2,8 @@
 // chained to the one before by its hash.
 //
 // The contract with whoever releases a value: [Record.Record] returns nil only once the event is as durable as its kind
-// demands, and otherwise an error, after which nothing may leave. It returns within about a second whatever the disk
-// does. Events wait for an fsync(2), many of them for the same one; a repeat (the same release as one that is on disk
+// demands, and otherwise an error, after which nothing may leave. It returns about a second after the
+// disk stopped to answer, or when the answer is due. Events wait for an fsync(2), many of them for the same one; a repeat (the same release as one that is on disk
 // already) waits for its write(2) alone, which a kill -9 does not undo, and is synced within a second; an unproven request
 // is counted and waits for nothing. A line says what may have happened: an event whose caller was told "unrecorded", because the disk answered too
 // late, can be on disk nevertheless. "released" therefore means "may have left", and never the reverse: nothing left

@@ -17,7 +17,6 @@ import (
 const (
 	maxWait    = time.Second            // what is waited for the disk at least
 	maxBusy    = 10 * time.Second       // what a caller waits for a disk that answers, if he does not say less
-	lookAgain  = 100 * time.Millisecond // how soon after maxWait a caller is told that the disk hangs
 	maxPending = 8 << 20                // bytes encoded and not yet written; beyond it callers fail at once
 	lazySync   = 500 * time.Millisecond // when what nobody waits for is synced; half of what the package promises
 	healEvery  = time.Second

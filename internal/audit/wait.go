@@ -54,7 +54,7 @@ func (r *Record) wait(ctx context.Context, w *waiter) error {
 		case !time.Now().Before(latest):
 			return r.unrecorded(errors.New("more is to be recorded than there is time for"))
 		}
-		w.timer.Reset(min(lookAgain, time.Until(latest)))
+		w.timer.Reset(min(beatEvery, time.Until(latest)))
 	}
 }
 
